@@ -1,0 +1,72 @@
+"""The one place that knows which DOLFINx version runs (0.9 to 0.11).
+
+Everything else in the package calls these functions, so that a new DOLFINx release is one file's work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import basix.ufl
+import dolfinx
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import cpp, fem, graph
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+from petsc4py import PETSc
+
+FloatArray = npt.NDArray[np.float64]
+VERSION: tuple[int, int] = tuple(int(p) for p in dolfinx.__version__.split(".")[:2])  # type: ignore[assignment]
+
+JIT_OPTIONS = {"cffi_extra_compile_args": ["-O2", "-g0"]}
+
+
+def create_mesh(
+    comm: MPI.Comm, cells: npt.NDArray[np.int64], points: FloatArray, cell: str, order: int
+) -> dmesh.Mesh:
+    """Mesh of isoparametric Lagrange cells that stay on the rank that supplies them, without ghosts.
+
+    The default graph partitioner may give a different partition in every run; the caller's own is kept.
+    """
+    element = basix.ufl.element("Lagrange", cell, order, shape=(points.shape[1],))
+
+    def keep(_comm: Any, _parts: int, _types: Any, _cells: Any) -> Any:
+        destinations = graph.adjacencylist(np.full((len(cells), 1), comm.rank, dtype=np.int32))
+        return getattr(destinations, "_cpp_object", destinations)
+
+    if VERSION >= (0, 10):
+        return dmesh.create_mesh(comm, cells, element, points, partitioner=keep)
+    return dmesh.create_mesh(comm, cells, points, element, partitioner=keep)
+
+
+def compile_form(form: ufl.Form) -> fem.Form:
+    """Compile a form with the project's compiler flags."""
+    return fem.form(form, jit_options=JIT_OPTIONS)
+
+
+def assemble_vector(form: fem.Form, out: FloatArray) -> None:
+    """Add this rank's cell and facet contributions of a linear form to `out` (owned, then ghost dofs)."""
+    constants = fem.pack_constants(form) if VERSION >= (0, 10) else cpp.fem.pack_constants(form._cpp_object)
+    coefficients = (
+        fem.pack_coefficients(form) if VERSION >= (0, 10) else cpp.fem.pack_coefficients(form._cpp_object)
+    )
+    cpp.fem.assemble_vector(out, form._cpp_object, constants, coefficients)
+
+
+def assemble_matrix(matrix: PETSc.Mat, form: fem.Form) -> None:
+    """Add a bilinear form into `matrix` through its (unrolled) local-to-global map; not yet assembled."""
+    constants = fem.pack_constants(form) if VERSION >= (0, 10) else cpp.fem.pack_constants(form._cpp_object)
+    coefficients = (
+        fem.pack_coefficients(form) if VERSION >= (0, 10) else cpp.fem.pack_coefficients(form._cpp_object)
+    )
+    cpp.fem.petsc.assemble_matrix(matrix, form._cpp_object, constants, coefficients, [], True)
+
+
+def geometric_dimension(mesh: dmesh.Mesh) -> int:
+    """Dimension of the space that the mesh lies in."""
+    return int(mesh.geometry.dim)
+
+
+INSERT_ADD = dolfinx.la.InsertMode.add

@@ -1,0 +1,253 @@
+"""The command line: parse, check, dispatch, exit status (0 done, 2 bad input, 3 the solver gave up).
+
+Rank 0 alone reads files and refuses them, and tells the others: a mistake gives one message on any number of
+ranks, and nothing is computed or written before the input is known to be right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from dfx_homog.errors import BadInput, SolverFailure
+from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load, require
+from dfx_homog.runoptions import RunOptions
+
+BAD_INPUT, SOLVER_GAVE_UP = 2, 3
+#: Where each command that computes is: module and function(run, out, options).
+STUDIES = {
+    "cell": ("dfx_homog.studies.cell", "run_cell"),
+    "resolved": ("dfx_homog.studies.simulate", "run_resolved"),
+    "homogenised": ("dfx_homog.studies.simulate", "run_homogenised"),
+    "convergence": ("dfx_homog.studies.convergence", "run_convergence"),
+}
+#: Results of an earlier run into the same directory; left there they would pass for those of the new one.
+RESULTS = ("result.json", "history.csv", "report.html")
+PATIENCE = 10.0  # seconds that ranks wait for the others to fail as well, before one ends them all
+
+HELP = """commands:
+  cell FILE         effective tensors of every microstructure in FILE
+  resolved FILE     the resolved model, every particle meshed
+  homogenised FILE  the meso model with a particle problem at every point
+  convergence FILE  resolved for a sequence of delta against homogenised: errors, orders, report
+  check FILE        validates FILE and prints what it would run; solves nothing
+  report DIR        (re)writes report.html of a study
+
+FILE is a run file in TOML; docs/runfile.md has every key. Words after -- are PETSc options.
+Exit status: 0 done, 2 bad input, 3 the solver gave up."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call, read and checked; `run` is None for `report`, whose directory is options.out."""
+
+    command: str
+    run: Run | None
+    options: RunOptions
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"dfx-homog: {message} (dfx-homog --help says what is allowed)")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        "dfx-homog",
+        usage="dfx-homog COMMAND FILE [options] [-- PETSc options]",
+        description="Thermal-electrochemical models of porous electrodes, resolved and homogenised.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", metavar="COMMAND", help="see below")
+    parser.add_argument("target", metavar="FILE", help="run file; for report, a directory of results")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="results (default: runs/out/<file stem>-<time>)"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="key.path=value",
+        action="append",
+        default=[],
+        help="override one key of FILE; repeatable",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="not in this version, there are no checkpoints"
+    )
+    parser.add_argument(
+        "--wall-time", metavar="MINUTES", help="not in this version, there are no checkpoints"
+    )
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    volume.add_argument("-v", "--verbose", action="store_true", help="print the solver's iterations too")
+    return parser
+
+
+def prepare(argv: Sequence[str]) -> Job | None:
+    """The job that the words of the command line ask for, checked; None if they only asked for help. Serial.
+
+    Raises BadInput.
+    """
+    at = argv.index("--") if "--" in argv else len(argv)
+    petsc = tuple(argv[at + 1 :])
+    try:
+        arguments = _parser().parse_intermixed_args(argv[:at])
+    except SystemExit:  # argparse has printed its help
+        return None
+    command, target = arguments.command, arguments.target
+    if command in LATER_COMMANDS:
+        raise BadInput(
+            f"dfx-homog {command}: not in this version (allowed: {', '.join(STUDIES)}, check, report)"
+        )
+    if command not in (*STUDIES, "check", "report"):
+        raise BadInput(f"dfx-homog {command}: no such command (allowed: {', '.join(STUDIES)}, check, report)")
+    for name in ("restart", "wall_time"):
+        if getattr(arguments, name):
+            raise BadInput(f"--{name.replace('_', '-')}: not in this version, there are no checkpoints")
+    options = RunOptions(arguments.out or Path(), arguments.quiet, arguments.verbose, petsc)
+    if command == "report":
+        if not Path(target).is_dir():
+            raise BadInput(f"{target}: no such directory (allowed: a directory of results)")
+        return Job(command, None, replace(options, out=Path(target)))
+    run = load(target, arguments.set)
+    if command in COMMANDS:
+        require(run, command)
+    from dfx_homog.studies.check import check_geometries
+
+    check_geometries(run)
+    if command in COMMANDS:
+        options = replace(options, out=_make_directory(arguments.out, Path(target).stem))
+    return Job(command, run, options)
+
+
+def _make_directory(out: Path | None, stem: str) -> Path:
+    """The directory of results, new or cleared of an earlier run's result files. Raises BadInput."""
+    try:
+        if out is None:
+            return _make_new(Path("runs/out") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+        out.mkdir(parents=True, exist_ok=True)
+        for name in RESULTS:
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"--out {out or 'runs/out'}: {error.strerror} (allowed: a directory to write into)"
+        ) from None
+    return out
+
+
+def _make_new(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3, … that does not exist yet, as a new directory."""
+    number, candidate = 1, path
+    while True:
+        try:
+            candidate.mkdir(parents=True)
+            return candidate
+        except FileExistsError:
+            number += 1
+            candidate = path.with_name(f"{path.name}-{number}")
+
+
+def on_rank_0(comm: Any, action: Callable[[], Any]) -> Any:
+    """The result of `action`, which rank 0 alone carries out, on all ranks; BadInput is raised on all."""
+    outcome: tuple[Any, BadInput | None] = (None, None)
+    if comm.rank == 0:
+        try:
+            outcome = (action(), None)
+        except BadInput as error:
+            outcome = (None, error)
+    result, error_there = comm.bcast(outcome, root=0)
+    if error_there is not None:
+        raise error_there
+    return result
+
+
+def execute(job: Job, comm: Any) -> None:
+    """Does the job. Collective. Raises BadInput or SolverFailure on all ranks, or on one (see `fail`)."""
+    import petsc4py
+
+    petsc4py.init(["dfx-homog", *job.options.petsc])
+    if job.run is None:
+        on_rank_0(comm, lambda: importlib.import_module("dfx_homog.report").write_report(job.options.out))
+    elif job.command == "check":
+        on_rank_0(comm, lambda: _print_check(job))
+    else:
+        from dfx_homog.io.provenance import write_run_toml
+
+        module, function = STUDIES[job.command]
+        study = getattr(importlib.import_module(module), function)
+        write_run_toml(job.run, job.options.out, comm)
+        study(job.run, job.options.out, job.options)
+
+
+def _print_check(job: Job) -> None:
+    from dfx_homog.studies.check import describe
+
+    assert job.run is not None
+    print(describe(job.run))
+
+
+def fail(error: Exception, comm: Any, status: int) -> int:
+    """Prints the error's one line and returns `status`: rank 0 prints if all fail, else the one that fails.
+
+    In the second case the others wait for it in some collective call, so it ends them all.
+    """
+    together = comm.size == 1 or _all_arrive(comm)
+    if comm.rank == 0 or not together:
+        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+    if not together:
+        comm.Abort(status)
+    return status
+
+
+def _all_arrive(comm: Any) -> bool:
+    request = comm.Ibarrier()
+    deadline = time.monotonic() + PATIENCE
+    while not request.Test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _end_all_ranks_on_exceptions(comm: Any) -> None:
+    """An exception on one rank leaves the others waiting for ever, unless it ends them."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        print(f"rank {comm.rank}:", file=sys.stderr)
+        traceback.print_exception(kind, error, trace)
+        sys.stderr.flush()
+        comm.Abort(1)
+
+    if comm.size > 1:
+        sys.excepthook = hook
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`dfx-homog`; returns the exit status. Collective on all ranks."""
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD.Dup()  # its own, so that no message of a study is mistaken for one of these
+    _end_all_ranks_on_exceptions(comm)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        job = on_rank_0(comm, lambda: prepare(words))
+        if job is not None:
+            execute(job, comm)
+    except BadInput as error:
+        return fail(error, comm, BAD_INPUT)
+    except SolverFailure as error:
+        return fail(error, comm, SOLVER_GAVE_UP)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""run.toml in the directory of results: what was run, complete, and with what."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dfx_homog.runfile import Run
+
+
+def provenance(comm: Any) -> dict[str, str]:
+    """Versions, ranks, host and date of this process."""
+    import dolfinx
+    from petsc4py import PETSc
+
+    try:
+        own = version("dfx_homog")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {
+        "dfx_homog": own,
+        "dolfinx": dolfinx.__version__,
+        "petsc": ".".join(str(n) for n in PETSc.Sys.getVersion()),
+        "python": platform.python_version(),
+        "ranks": str(comm.size),
+        "host": platform.node(),
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    }
+
+
+def write_run_toml(run: Run, out: Path, comm: Any) -> None:
+    """Writes out/run.toml on rank 0: the complete input with defaults, which is itself a run file.
+
+    Provenance stands in comments above it, since the run file knows no such table.
+    """
+    if comm.rank == 0:
+        lines = [f"# {name}: {value}" for name, value in {"input": run.source, **provenance(comm)}.items()]
+        (out / "run.toml").write_text("\n".join(lines) + "\n\n" + run.to_toml(), encoding="utf-8")

@@ -1,0 +1,68 @@
+"""One row of history.csv, and the conservation errors that it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COLUMNS = (
+    "time",
+    "current",
+    "voltage",
+    "T_mean",
+    "T_max",
+    "T_min",
+    "c_e_min",
+    "c_e_max",
+    "soc_n",
+    "soc_p",
+    "lithium_error",
+    "charge_error",
+    "energy_error",
+    "newton",
+    "krylov",
+    "seconds",
+)
+Row = dict[str, float]
+
+
+@dataclass
+class Balance:
+    """What one model state says about conservation, per unit area of the collector.
+
+    lithium:   inventories int c_s (both electrodes), int c_e (three regions)
+    interface: total current through Gamma out of the solid, negative and positive electrode
+    heating:   terms of the energy identity (MODEL section 7), which sum to zero:
+               d/dt int rho cp T, sum h (T - T_ambient), lambda i_app V, lambda int delta G g (U - Pi),
+               lambda int delta G C D d_t D
+    """
+
+    lithium: tuple[float, float]
+    interface: tuple[float, float]
+    heating: tuple[float, ...]
+
+
+class Ledger:
+    """Conservation errors as history.csv defines them, from the first state on.
+
+    lithium: inventories (solid, electrolyte) of the first state; isothermal: the energy identity does not apply
+    """
+
+    def __init__(self, lithium: tuple[float, float], *, isothermal: bool):
+        self._start, self._isothermal = lithium, isothermal
+        self._largest_term = 0.0
+
+    def first(self) -> Row:
+        """Errors of the first state: nothing has happened yet."""
+        return {"lithium_error": 0.0, "charge_error": 0.0, "energy_error": self._energy(0.0)}
+
+    def errors(self, balance: Balance, current: float) -> Row:
+        """Errors of a state after a step with the given applied current."""
+        drift = [abs(now - then) / abs(then) for now, then in zip(balance.lithium, self._start, strict=True)]
+        n, p = balance.interface
+        charge = max(abs(n - current), abs(p + current)) / max(abs(current), 1e-12)
+        self._largest_term = max(self._largest_term, *(abs(t) for t in balance.heating))
+        energy = abs(sum(balance.heating)) / max(self._largest_term, 1e-300)
+        return {"lithium_error": max(drift), "charge_error": charge, "energy_error": self._energy(energy)}
+
+    def _energy(self, error: float) -> float:
+        return float("nan") if self._isothermal else error

@@ -1,0 +1,296 @@
+"""The homogenised meso model with a particle problem at every meso node (MODEL section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from dfx_homog import _compat
+from dfx_homog._compat import FloatArray
+from dfx_homog.errors import SolverFailure
+from dfx_homog.microstructure.unitcell import UnitCell
+from dfx_homog.models.fields import quadrature_degrees
+from dfx_homog.models.history import Balance
+from dfx_homog.models.meso import (
+    C_E,
+    GROUPS,
+    NAMES,
+    NEGATIVE_FACE,
+    PHI_E,
+    PHI_S,
+    POSITIVE_FACE,
+    TEMP,
+    MesoCoefficients,
+    MesoForms,
+    MesoLine,
+)
+from dfx_homog.models.particle import ParticleProblems, ParticleResponse, particle_geometry
+from dfx_homog.models.transient import TransientModel
+from dfx_homog.parameters.physics import Electrode, Physics
+from dfx_homog.solvers.layout import Layout, build_layout
+from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
+from dfx_homog.solvers.timestepping import TimeStep
+
+ATOL = 1e-12
+
+
+@dataclass
+class ElectrodePoints:
+    """The meso nodes of one electrode that this rank owns, with their particles.
+
+    nodes: (P,) local nodes; weights: (P,) Lobatto weights, int over the electrode of the node's basis function
+    """
+
+    electrode: Electrode
+    nodes: np.ndarray
+    weights: FloatArray
+    particles: ParticleProblems
+    response: ParticleResponse | None = None
+    at: FloatArray | None = None
+
+
+class HomogenisedModel(TransientModel):
+    """State and solver of the homogenised model in one meso dimension.
+
+    cells:   unit cells of negative electrode and positive electrode (their solids carry the particle problems)
+    regions: effective coefficients of negative electrode, separator, positive electrode
+    The Newton system is small (four fields on a line) and factorised directly; the particle problems, which are
+    nearly all of the work, are spread over the ranks with the nodes.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        physics: Physics,
+        cells: tuple[UnitCell, UnitCell],
+        regions: tuple[MesoCoefficients, ...],
+        thickness: tuple[float, ...],
+        elements: int,
+        *,
+        user_options: tuple[str, ...] = (),
+    ):
+        self.comm, self.physics, self.regions = comm, physics, regions
+        self.fields = NAMES
+        self.user_options = user_options
+        self.line = MesoLine(comm, thickness, elements)
+        self.forms = MesoForms(self.line, physics, regions)
+        space = self.forms.space
+        self.nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
+        self.y = space.tabulate_dof_coordinates()[: self.nodes, 0]
+        self._weights()
+        self._points = [
+            self._electrode_points(cell, physics.negative if i == 0 else physics.positive, self._w_region[2 * i])
+            for i, cell in enumerate(cells)
+        ]
+        self._number_unknowns()
+        self._frozen = False
+        self._newton = self.solver(self.layout, "homogenised_")
+        self.set_initial()
+
+    # set-up -----------------------------------------------------------------------------------------------------
+
+    def _weights(self) -> None:
+        forms, regions = self.forms, self.regions
+        eye = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        self._w_region = [forms.volume_weights(row) for row in eye]
+        self._w_all = forms.volume_weights((1.0, 1.0, 1.0))
+        self._w_lithium = forms.volume_weights(tuple(r.phi_e for r in regions))  # type: ignore[arg-type]
+        self._w_heat = forms.volume_weights(tuple(r.theta for r in regions))  # type: ignore[arg-type]
+        self._w_face = {f: forms.end_weights(f) for f in (NEGATIVE_FACE, POSITIVE_FACE)}
+
+    def _electrode_points(self, cell: UnitCell, electrode: Electrode, weights: FloatArray) -> ElectrodePoints:
+        total = self.forms.sum_over_ranks(weights)
+        nodes = np.flatnonzero(total > 0)
+        geometry = particle_geometry(cell, *quadrature_degrees(cell.order))
+        particles = ParticleProblems(geometry, electrode, self.physics.lam, self.physics.gamma, len(nodes))
+        return ElectrodePoints(electrode, nodes, total[nodes], particles)
+
+    def _number_unknowns(self) -> None:
+        space, region = self.forms.space, self.line.region
+        electrode = np.zeros(self.nodes, dtype=bool)
+        electrode[space.dofmap.list[np.flatnonzero(region != 1)].ravel()] = True
+        everywhere = np.zeros(self.nodes, dtype=bool)
+        everywhere[space.dofmap.list[: len(region)].ravel()] = True
+        self.active = np.column_stack(
+            [electrode, everywhere, everywhere, everywhere & (not self.physics.isothermal)]
+        )
+        self.fixed = np.zeros_like(self.active)
+        self.fixed[self._w_face[NEGATIVE_FACE] > 0.5, PHI_S] = True
+        owned = space.dofmap.index_map.local_to_global(np.arange(self.nodes, dtype=np.int32))
+        self.keys = np.asarray(owned, dtype=np.int64)
+        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed)
+
+    def solver(self, layout: Layout, prefix: str) -> NewtonSolver:
+        """Newton solver with the particles condensed into residual and Jacobian."""
+        return NewtonSolver(
+            layout,
+            self.forms.u.x.array,
+            self._residual,
+            lambda A: self._jacobian(A, layout),
+            GROUPS,
+            preset="direct",
+            prefix=prefix,
+            atol=ATOL,
+            user_options=self.user_options,
+        )
+
+    @property
+    def dofs(self) -> int:
+        """Unknowns of a time step, all ranks: meso fields and particle nodes."""
+        own = sum(p.particles.c.size for p in self._points)
+        return self.layout.global_size + int(self.comm.allreduce(own))
+
+    @property
+    def points(self) -> list[ElectrodePoints]:
+        """Particles of the negative and the positive electrode on this rank."""
+        return self._points
+
+    # residual -----------------------------------------------------------------------------------------------------
+
+    def _respond(self) -> None:
+        """Bring the particles up to date with the meso values; ranks agree on failure."""
+        values = self.values
+        complaint = None
+        for points in self._points:
+            at = values[points.nodes]
+            if points.at is not None and np.array_equal(at, points.at):
+                continue
+            solve = points.particles.evaluate_frozen if self._frozen else points.particles.evaluate
+            points.response = solve(at[:, PHI_S], at[:, PHI_E], at[:, C_E], at[:, TEMP])
+            points.at = at.copy()
+            complaint = complaint or points.response.complaint()
+        if self.comm.allreduce(complaint is not None, op=MPI.LOR):
+            messages = [m for m in self.comm.allgather(complaint) if m]
+            raise SolverFailure(messages[0])
+
+    def _residual(self, out: FloatArray) -> None:
+        self._respond()
+        _compat.assemble_vector(self.forms.residual, out)
+        rows = out.reshape(-1, 4)
+        for points in self._points:
+            response = points.response
+            assert response is not None
+            current = points.weights * response.J
+            rows[points.nodes, PHI_S] += current
+            rows[points.nodes, C_E] -= current
+            rows[points.nodes, PHI_E] -= current
+            rows[points.nodes, TEMP] -= points.weights * response.q
+
+    def _jacobian(self, A: PETSc.Mat, layout: Layout) -> None:
+        self._respond()
+        _compat.assemble_matrix(A, self.forms.jacobian)
+        order = [PHI_S, PHI_E, C_E, TEMP]  # of the particle's derivatives
+        for points in self._points:
+            response = points.response
+            assert response is not None
+            block = np.zeros((len(points.nodes), 4, 4))
+            dJ = points.weights[:, None] * response.dJ
+            block[:, PHI_S, order] = dJ
+            block[:, C_E, order] = -dJ
+            block[:, PHI_E, order] = -dJ
+            block[:, TEMP, order] = -points.weights[:, None] * response.dq
+            numbers = layout.numbers[points.nodes].astype(PETSc.IntType)
+            if len(numbers):
+                A.setValuesRCV(numbers, numbers, block, addv=PETSc.InsertMode.ADD)
+
+    # states -------------------------------------------------------------------------------------------------------
+
+    def set_initial(self) -> None:
+        """Uniform c_s0 in every particle and the equilibrium of `TransientModel.equilibrium`."""
+        self.equilibrium(self.y < 0.5 * (self.line.ends[1] + self.line.ends[2]))
+        self.remember(2)
+        self._c_old = [points.particles.c for points in self._points]
+        self._c_older = self._c_old
+
+    def switch_on(self, current: float) -> SolveInfo | None:
+        """As in `TransientModel`, with the particles frozen at their initial concentration."""
+        self._frozen = True
+        info = super().switch_on(current)
+        self._frozen = False
+        return info
+
+    def advance(self, step: TimeStep) -> SolveInfo:
+        """One implicit step, particles condensed; their full fields are recovered at its end."""
+        self.set_step(step)
+        q, forms = step.quotient, self.forms
+        old, older = (f.x.array.reshape(-1, len(NAMES)) for f in (forms.u1, forms.u2))
+        for points, c, c_older in zip(self._points, self._c_old, self._c_older, strict=True):
+            n = points.nodes
+            jump, before = (u[n, PHI_S] - u[n, PHI_E] for u in (old, older))
+            points.particles.c = c
+            points.particles.begin_step(q.a0, -(q.a1 * c + q.a2 * c_older), q.a1 * jump + q.a2 * before)
+            points.at = None
+        info = self._newton.solve()
+        self._respond()
+        for points in self._points:
+            points.particles.finish_step()
+        return info
+
+    def accept(self) -> None:
+        """Make the new state the old one."""
+        self.remember()
+        self._c_older = self._c_old
+        self._c_old = [points.particles.c for points in self._points]
+
+    # what is measured -----------------------------------------------------------------------------------------------
+
+    @property
+    def voltage(self) -> float:
+        """Phi_s at the positive collector (it is zero at the negative one)."""
+        return self.sum(self._w_face[POSITIVE_FACE] @ self.values[:, PHI_S])
+
+    def mean_temperature(self) -> float:
+        """Mean of T through the cell."""
+        return self.sum(self._w_all @ self.values[:, TEMP])
+
+    def states_of_charge(self) -> tuple[float, float]:
+        """Mean of c_s/c_max over the particles of each electrode."""
+        n, p = (
+            self.sum(points.weights @ points.particles.soc) / self.sum(points.weights.sum())
+            for points in self._points
+        )
+        return n, p
+
+    def electrolyte_weights(self) -> list[FloatArray]:
+        """(nodes,) this rank's part of int v_i dy over each region."""
+        return self._w_region
+
+    def lithium(self) -> tuple[float, float]:
+        """Inventories per collector area: of all particles, and of the pores (phi_e c_e)."""
+        solid = sum(self.sum(points.weights @ points.particles.lithium) for points in self._points)
+        return solid, self.sum(self._w_lithium @ self.values[:, C_E])
+
+    def balance(self) -> Balance:
+        """Terms of the conservation laws; interface integrals are the particles' own, summed with Lobatto's weights."""
+        p, new, rate = self.physics, self.values, self.rates()
+        interface, work, capacitor = [], 0.0, 0.0
+        for points in self._points:
+            response, w = points.response, points.weights
+            assert response is not None
+            jump = new[points.nodes, PHI_S] - new[points.nodes, PHI_E]
+            interface.append(self.sum(w @ response.J))
+            # lambda Gh g (U - Pi) = lambda Gh g D - lambda Gh g (eta + Pi)
+            work += self.sum(w @ (p.lam * jump * response.faradaic - response.q))
+            capacitor += p.lam * self.sum(w @ (jump * (response.J - response.faradaic)))
+        cooling = sum(
+            h * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient))
+            for f, h in ((NEGATIVE_FACE, p.h_negative), (POSITIVE_FACE, p.h_positive))
+        )
+        return Balance(
+            lithium=self.lithium(),
+            interface=(interface[0], interface[1]),
+            heating=(
+                self.sum(self._w_heat @ rate[:, TEMP]),
+                cooling,
+                p.lam * float(self.forms.current.value) * self.voltage,
+                work,
+                capacitor,
+            ),
+        )
+
+    def destroy(self) -> None:
+        """Free PETSc objects (collective)."""
+        self._newton.destroy()

@@ -1,0 +1,324 @@
+"""Particle problems of the homogenised model: diffusion in the unit cell's solid at every meso point.
+
+    d_t c = div(D_s grad c) in the solid,  -D_s grad c . n = j on Gamma,  j = Gh(T) g + G C d_t(Phi_s - Phi_e)
+
+(MODEL.md section 5, [H] 1a with 73-76), discretised by the finite elements of the unit-cell mesh. Diffusion is linear and
+the same at all points, so one implicit step condenses exactly to the nodes of Gamma:
+
+    (a0 M + D_s K) c = M h - R(c on Gamma; p),   R_i = int_Gamma j phi_i dA,   p = (Phi_s, Phi_e, c_e, T),
+    A = a0 M + D_s K,  c* = A^-1 M h,  S = (A^-1) on Gamma x Gamma:   S^-1 (x - c*) + R(x; p) = 0.
+
+S^-1 is symmetric positive definite and shared by all points; the native kernel solves for the traces x by Newton's method
+and differentiates the condensed maps p -> J, q exactly. Everything is dimensionless.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import basix
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from dfx_homog import _native
+from dfx_homog.errors import BadInput
+from dfx_homog.microstructure.unitcell import SOLID, UnitCell
+from dfx_homog.parameters.physics import Electrode
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FAILURES = {
+    1: "c_e and 1 + gamma T must be positive and all values finite",
+    2: "the flux is not finite, or the surface concentration would leave 0 < c_s < c_max",
+    3: "the maximum number of Newton iterations is reached",
+}
+FACTORISATIONS_KEPT = 4  # Euler and BDF2 at the present and at a rejected step size
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleGeometry:
+    """The solid of a unit cell as matrices, periodic nodes eliminated; |Omega| = 1, lengths in unit cells.
+
+    name        region or microstructure of the run file
+    M, K        (n_s, n_s) CSR: int phi_i phi_j and int grad phi_i . grad phi_j over the solid
+    solid_nodes (n,) index of every unit-cell node among the n_s nodes of the solid, -1 outside it
+    trace       (nG,) the nodes on Gamma, as indices among the n_s
+    facets      (nf, npf) nodes of every facet of Gamma, as indices into `trace`
+    shape       (nq, npf) basis functions of a facet at its quadrature points
+    weights     (nf, nq) quadrature weights times the facet's Jacobian
+    """
+
+    name: str
+    M: Any
+    K: Any
+    solid_nodes: Ints
+    trace: Ints
+    facets: NDArray[np.int32]
+    shape: Floats
+    weights: Floats
+
+    @property
+    def volume(self) -> float:
+        """Share of the unit cell that the solid takes."""
+        return float(self.M.sum())
+
+    @property
+    def surface(self) -> float:
+        """|Gamma|/|Omega| = a."""
+        return float(self.weights.sum())
+
+
+def particle_geometry(
+    cell: UnitCell, degree_volume: int, degree_surface: int, active: NDArray[np.bool_] | None = None
+) -> ParticleGeometry:
+    """Matrices of the solid of `cell` with DOLFINx's own elements and quadrature of the given degrees.
+
+    `active` (m,) marks the cells that take part: solid islands and closed pores carry no net current and are left out
+    (MODEL.md section 4). Raises BadInput if no interface is left.
+    """
+    if active is None:
+        active = np.ones(len(cell.cells), dtype=bool)
+    interface = cell.interface_facets()
+    used = active[interface.solid] & active[interface.electrolyte]
+    if not used.any():
+        raise BadInput(f"microstructure {cell.name}: an electrode needs an interface between solid and electrolyte")
+    nodes = cell.canonical[cell.cells]
+    solid = (cell.phase == SOLID) & active
+    present = np.unique(nodes[solid])
+    solid_nodes = np.full(len(cell.points), -1, dtype=np.int64)
+    solid_nodes[present] = np.arange(len(present))
+    M, K = _volume_matrices(cell, solid_nodes[nodes[solid]], cell.cells[solid], len(present), degree_volume)
+
+    on_facet = np.stack([cell.facet_nodes(local) for local in range(cell.dim + 1)])[interface.local[used]]
+    rows = cell.cells[interface.solid[used][:, None], on_facet]
+    trace, facets = np.unique(solid_nodes[cell.canonical[rows]], return_inverse=True)
+    points, reference = basix.make_quadrature(basix.CellType.interval, degree_surface)
+    shape, slope = _lagrange(basix.CellType.interval, cell.order, points)
+    tangent = np.einsum("fkd,qk->fqd", cell.points[rows], slope[0])
+    return ParticleGeometry(
+        name=cell.name,
+        M=M,
+        K=K,
+        solid_nodes=solid_nodes[cell.canonical],
+        trace=trace,
+        facets=np.ascontiguousarray(facets.reshape(rows.shape), dtype=np.int32),
+        shape=shape,
+        weights=np.ascontiguousarray(np.linalg.norm(tangent, axis=2) * reference),
+    )
+
+
+def _lagrange(cell_type: basix.CellType, order: int, points: Floats) -> tuple[Floats, Floats]:
+    """Values (nq, k) and reference gradients (dim, nq, k) of the Lagrange basis in DOLFINx's node order."""
+    element = basix.create_element(basix.ElementFamily.P, cell_type, order, basix.LagrangeVariant.gll_warped)
+    table = element.tabulate(1, points)[:, :, :, 0]
+    return np.ascontiguousarray(table[0]), np.ascontiguousarray(table[1:])
+
+
+def _volume_matrices(cell: UnitCell, rows: Ints, nodes: Ints, n: int, degree: int) -> tuple[Any, Any]:
+    """M and K over cells with unit-cell nodes `nodes` and matrix rows `rows`, both (m_s, k)."""
+    points, reference = basix.make_quadrature(basix.CellType.triangle, degree)
+    shape, slopes = _lagrange(basix.CellType.triangle, cell.order, points)
+    jacobian = np.einsum("cki,jqk->cqij", cell.points[nodes], slopes)
+    weights = np.abs(np.linalg.det(jacobian)) * reference
+    gradient = np.einsum("jqk,cqji->cqki", slopes, np.linalg.inv(jacobian))
+    mass = np.einsum("cq,qk,ql->ckl", weights, shape, shape)
+    stiffness = np.einsum("cq,cqki,cqli->ckl", weights, gradient, gradient)
+    k = rows.shape[1]
+    i, j = np.repeat(rows, k, axis=1).ravel(), np.tile(rows, (1, k)).ravel()
+    M, K = (scipy.sparse.coo_matrix((values.ravel(), (i, j)), shape=(n, n)).tocsr() for values in (mass, stiffness))
+    return M, K
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleResponse:
+    """What P meso points take from their particle problems, (P,) unless said otherwise.
+
+    J         (1/|Omega|) int_Gamma (Gh g + G C d_t D) dA, the interfacial current
+    faradaic  (1/|Omega|) int_Gamma Gh g dA; J - faradaic is the double layer's part
+    q         (1/|Omega|) int_Gamma lambda Gh g (eta + Pi) dA, the interfacial heat
+    dJ, dq    (P, 4) exact derivatives of J and q in (Phi_s, Phi_e, c_e, T), through the surface concentration
+    failed    0 where solved, else a key of FAILURES; the numbers of that point are zero and must not be used
+    """
+
+    J: Floats
+    faradaic: Floats
+    q: Floats
+    dJ: Floats
+    dq: Floats
+    iterations: NDArray[np.int32]
+    failed: NDArray[np.int32]
+
+    def complaint(self) -> str | None:
+        """What went wrong at the first failed point of this rank, None if nothing did."""
+        points = np.flatnonzero(self.failed)
+        if not len(points):
+            return None
+        return f"particle problem of point {points[0]} ({len(points)} failed): {FAILURES[int(self.failed[points[0]])]}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Condensed:
+    """A = a0 M + D_s K factorised, and the inverse of its condensation S to Gamma."""
+
+    lu: Any
+    stiffness: Floats
+
+
+class ParticleProblems:
+    """The particle problems of the P meso points of one rank (P = 0 is fine); nothing here is collective.
+
+    A time step is begin_step, any number of evaluate, finish_step; the last evaluate is the one that counts.
+    `c` (P, n_s) is the concentration at the end of the last finished step and may be set to restore a state.
+    """
+
+    def __init__(self, geometry: ParticleGeometry, electrode: Electrode, lam: float, gamma: float, points: int) -> None:
+        """Uniform start c = c_s0. Raises BadInput for what the condensation cannot do."""
+        key = f"parameters.{geometry.name}"
+        if electrode.D_s.depends_on("c") or electrode.D_s.depends_on("T") or electrode.E_D != 0.0:
+            raise BadInput(f"{key}.D_s: particle problems need a constant D_s, without c, T and activation energy")
+        self.geometry = geometry
+        self.c_max = electrode.c_max
+        self.D_s = float(electrode.D_s.numpy(c=0.0, T=0.0))
+        if not self.D_s > 0.0:
+            raise BadInput(f"{key}.D_s = {self.D_s:g}: must be positive")
+        if not 0.0 < electrode.c_s0 < electrode.c_max:
+            raise BadInput(f"{key}.c_s0 = {electrode.c_s0:g}: must lie between 0 and c_max = {electrode.c_max:g}")
+        ocp, Pi = electrode.ocp.program(("c", "T")), electrode.Pi.program(("c", "T"))
+        self._kernel = _native.ParticleKernel(
+            facets=geometry.facets, shape=geometry.shape, weights=geometry.weights, trace_nodes=len(geometry.trace),
+            G=electrode.G, GC=electrode.G * electrode.C, beta=electrode.beta, c_max=electrode.c_max, E_G=electrode.E_G,
+            lam=lam, gamma=gamma, ocp_ops=ocp[0], ocp_args=ocp[1], Pi_ops=Pi[0], Pi_args=Pi[1],
+        )  # fmt: skip
+        self.c = np.full((points, geometry.M.shape[0]), electrode.c_s0)
+        self._condensed: OrderedDict[float, _Condensed] = OrderedDict()
+        self._step: _Step | None = None
+
+    @property
+    def lithium(self) -> Floats:
+        """(P,) lithium in the solid per volume of the unit cell, (1/|Omega|) int c dz."""
+        return np.asarray((self.geometry.M @ self.c.T).sum(axis=0))
+
+    @property
+    def soc(self) -> Floats:
+        """(P,) mean of c/c_max over the solid."""
+        return self.lithium / (self.c_max * self.geometry.volume)
+
+    def begin_step(self, a0: float, hist_c: Floats, d_hist: Floats) -> None:
+        """Begin the step d_t c = a0 c - hist_c, d_t D = a0 D + d_hist with D = Phi_s - Phi_e.
+
+        a0 = 1/dt for Euler, 3/(2 dt) for BDF2; hist_c (P, n_s) = -(a1 c_n + a2 c_(n-1)) with a positive sign for Euler
+        (c_n/dt), d_hist (P,) = a1 D_n + a2 D_(n-1) (-D_n/dt).
+        """
+        condensed = self._factorise(a0)
+        load = self.geometry.M @ hist_c.T
+        c_star = _solve(condensed.lu, load)
+        trace = self.geometry.trace
+        self._step = _Step(
+            a0=a0,
+            condensed=condensed,
+            load=load,
+            c_star=np.ascontiguousarray(c_star[trace].T),
+            d_hist=np.ascontiguousarray(d_hist, dtype=np.float64),
+            x=np.ascontiguousarray(self.c[:, trace]),
+        )
+
+    def evaluate(self, Phi_s: Floats, Phi_e: Floats, c_e: Floats, T: Floats) -> ParticleResponse:
+        """Solve all particle problems of the step begun for the given scalars, each (P,).
+
+        Failures are reported in the response, not raised: ranks must agree on what to do. A failed point keeps its
+        last good trace as the next start.
+        """
+        step = self._begun()
+        p = _scalars(Phi_s, Phi_e, c_e, T)
+        start = step.x
+        if step.p is not None and step.x_p is not None:
+            # Predict along the derivative of the last solution: the error is then quadratic in the change of p.
+            change = p - step.p
+            change[:, 1] = change[:, 0] - change[:, 1]
+            start = step.x + np.einsum("pik,pk->pi", step.x_p, change[:, 1:])
+        solution = self._kernel.solve(
+            start=start, c_star=step.c_star, stiffness=step.condensed.stiffness, p=p, d_hist=step.d_hist, a0=step.a0
+        )
+        good = solution.failed == 0
+        step.x = np.where(good[:, None], solution.x, step.x)
+        step.p = p if step.p is None else np.where(good[:, None], p, step.p)
+        step.x_p, step.R, step.solved = solution.x_p, solution.R, bool(good.all())
+        return _response(solution)
+
+    def evaluate_frozen(self, Phi_s: Floats, Phi_e: Floats, c_e: Floats, T: Floats) -> ParticleResponse:
+        """Faradaic response at the present concentration, as just after switching a current on (C = 0)."""
+        trace = np.ascontiguousarray(self.c[:, self.geometry.trace])
+        return _response(self._kernel.evaluate(x=trace, p=_scalars(Phi_s, Phi_e, c_e, T)))
+
+    def finish_step(self) -> Floats:
+        """Recover c = A^-1 (M h - R) with the fluxes of the last evaluate, and make it the present state.
+
+        Lithium is conserved whatever the error of the trace: a0 1^T M c = 1^T M h - J, since K 1 = 0.
+        """
+        step = self._begun()
+        if not step.solved or step.R is None:
+            raise RuntimeError("finish_step needs an evaluate in which every point was solved")
+        load = step.load
+        load[self.geometry.trace] -= step.R.T
+        self.c = np.ascontiguousarray(_solve(step.condensed.lu, load).T)
+        self._step = None
+        return self.c
+
+    def _begun(self) -> _Step:
+        if self._step is None:
+            raise RuntimeError("begin_step has not been called")
+        return self._step
+
+    def _factorise(self, a0: float) -> _Condensed:
+        if a0 in self._condensed:
+            self._condensed.move_to_end(a0)
+            return self._condensed[a0]
+        if not (np.isfinite(a0) and a0 > 0.0):
+            raise ValueError(f"a0 = {a0}: must be positive")
+        geometry = self.geometry
+        A = (a0 * geometry.M + self.D_s * geometry.K).tocsc()
+        lu = scipy.sparse.linalg.splu(A, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, diag_pivot_thresh=0.0)
+        columns = np.zeros((A.shape[0], len(geometry.trace)))
+        columns[geometry.trace, np.arange(len(geometry.trace))] = 1.0
+        S = lu.solve(columns)[geometry.trace]
+        stiffness = scipy.linalg.inv(0.5 * (S + S.T))
+        self._condensed[a0] = _Condensed(lu, np.ascontiguousarray(0.5 * (stiffness + stiffness.T)))
+        if len(self._condensed) > FACTORISATIONS_KEPT:
+            self._condensed.popitem(last=False)
+        return self._condensed[a0]
+
+
+@dataclass(eq=False)
+class _Step:
+    """State of the step in progress: data, and the traces, derivatives and fluxes of the last evaluate."""
+
+    a0: float
+    condensed: _Condensed
+    load: Floats
+    c_star: Floats
+    d_hist: Floats
+    x: Floats
+    p: Floats | None = None
+    x_p: Floats | None = None
+    R: Floats | None = None
+    solved: bool = False
+
+
+def _solve(lu: Any, load: Floats) -> Floats:
+    """A^-1 load for (n_s, P) right-hand sides; SuperLU does not take P = 0."""
+    return np.asarray(lu.solve(load)) if load.shape[1] else load.copy()
+
+
+def _scalars(*columns: ArrayLike) -> Floats:
+    return np.ascontiguousarray(np.column_stack([np.asarray(a, dtype=np.float64).reshape(-1) for a in columns]))
+
+
+def _response(solution: _native.TraceSolution) -> ParticleResponse:
+    s = solution
+    return ParticleResponse(s.J, s.faradaic, s.q, s.dJ, s.dq, s.iterations, s.failed)

@@ -1,0 +1,208 @@
+"""The fully resolved model: every particle meshed, five fields, double layer and heat (MODEL section 3)."""
+
+from __future__ import annotations
+
+import numpy as np
+from dolfinx import fem
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from dfx_homog import _compat
+from dfx_homog._compat import FloatArray
+from dfx_homog.microstructure.tiling import tile_mesh
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
+from dfx_homog.models import resolved_forms as rf
+from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, PHI_S, TEMP
+from dfx_homog.models.history import Balance
+from dfx_homog.models.transient import TransientModel
+from dfx_homog.parameters.physics import Physics
+from dfx_homog.solvers.layout import Flags, Layout, build_layout
+from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
+from dfx_homog.solvers.timestepping import TimeStep
+
+ATOL = 1e-11  # of the residual per collector area: currents are O(0.1 to 10) in the scaled problem
+
+
+class ResolvedModel(TransientModel):
+    """State and solver of the resolved model on a strip of unit cells.
+
+    cells, materials: negative electrode, separator, positive electrode
+    periods:  unit cells through each region; delta = 1/sum(periods); lateral: unit cells across
+    lateral_periodic: periodic across, else insulated
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        physics: Physics,
+        cells: tuple[UnitCell, ...],
+        materials: tuple[rf.Material, ...],
+        periods: tuple[int, ...],
+        lateral: tuple[int, ...],
+        *,
+        lateral_periodic: bool,
+        preset: str = "iterative",
+        user_options: tuple[str, ...] = (),
+    ):
+        self.comm, self.physics = comm, physics
+        self.fields = NAMES
+        self.delta = 1 / sum(periods)
+        self.periodic = tuple(range(1, len(lateral) + 1)) if lateral_periodic else ()
+        self.tiled = tile_mesh(comm, cells, periods, lateral, self.delta)
+        self.forms = rf.ResolvedForms(self.tiled, physics, materials, self.periodic)
+        self.preset, self.user_options = preset, user_options
+        space = self.forms.space
+        self.nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
+        self.coordinates = space.tabulate_dof_coordinates()[: self.nodes]
+        self._number_unknowns()
+        self._newton = self.solver(self.layout, "resolved_")
+        self._functionals()
+        self.set_initial()
+
+    # numbering ------------------------------------------------------------------------------------------------
+
+    def _touched(self, local_cells: FloatArray | np.ndarray) -> np.ndarray:
+        flag = np.zeros(self.nodes, dtype=bool)
+        flag[self.forms.space.dofmap.list[local_cells].ravel()] = True
+        return flag
+
+    def _number_unknowns(self) -> None:
+        solid = self._touched(np.flatnonzero(self.tiled.phase == SOLID))
+        electrolyte = self._touched(np.flatnonzero(self.tiled.phase == ELECTROLYTE))
+        heat = (solid | electrolyte) & (not self.physics.isothermal)
+        self.active: Flags = np.column_stack([solid, solid, electrolyte, electrolyte, heat])
+        self.fixed: Flags = np.zeros_like(self.active)
+        self.fixed[self._facet_nodes(self.forms.facets[rf.NEGATIVE_TAB]), PHI_S] = True
+        ids = self.tiled.node_ids(self.forms.space.dofmap.list, self.nodes)
+        self.keys = self.tiled.periodic_keys(ids, self.periodic)
+        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed)
+
+    def _facet_nodes(self, facets: np.ndarray) -> np.ndarray:
+        layout = self.forms.space.dofmap.dof_layout
+        dim = self.forms.mesh.topology.dim
+        closure = np.array([layout.entity_closure_dofs(dim - 1, i) for i in range(dim + 1)])
+        return np.unique(self.forms.space.dofmap.list[facets[:, :1], closure[facets[:, 1]]])
+
+    def solver(self, layout: Layout, prefix: str) -> NewtonSolver:
+        """Newton solver with the resolved model's residual and Jacobian."""
+        forms = self.forms
+        return NewtonSolver(
+            layout,
+            forms.u.x.array,
+            lambda out: _compat.assemble_vector(forms.residual, out),
+            lambda A: _compat.assemble_matrix(A, forms.jacobian),
+            GROUPS,
+            preset=self.preset,
+            prefix=prefix,
+            atol=ATOL,
+            user_options=self.user_options,
+        )
+
+    # states -----------------------------------------------------------------------------------------------------
+
+    def set_initial(self) -> None:
+        """Uniform c_s0 and the equilibrium of `TransientModel.equilibrium`."""
+        middle = (self.tiled.counts[0] + 0.5 * self.tiled.counts[1]) * self.delta
+        negative = self.coordinates[:, 0] < middle
+        self.values[:, C_S] = np.where(negative, self.physics.negative.c_s0, self.physics.positive.c_s0)
+        self.equilibrium(negative)
+        self.remember(2)
+
+    def advance(self, step: TimeStep) -> SolveInfo:
+        """One implicit step by Newton's method on all five fields at once."""
+        self.set_step(step)
+        return self._newton.solve()
+
+    def accept(self) -> None:
+        """Make the new state the old one."""
+        self.remember()
+
+    # what is measured ---------------------------------------------------------------------------------------------
+
+    def _functionals(self) -> None:
+        forms, tiled = self.forms, self.tiled
+        weight = forms.weight
+        cells = weight.function_space.dofmap.list[: len(tiled.phase), 0]
+
+        def volume(selector: FloatArray) -> FloatArray:
+            weight.x.array[cells] = selector
+            return self._assemble_nodes(forms.volume_functional)
+
+        last = len(tiled.cells) - 1
+        solid = tiled.phase == SOLID
+        self._w_solid = [volume((solid & (tiled.cell_region == r)).astype(float)) for r in (0, last)]
+        self._w_electrolyte = [volume((~solid & (tiled.cell_region == r)).astype(float)) for r in (0, 1, 2)]
+        self._w_all = volume(np.ones(len(solid)))
+        self._w_heat = volume(forms.rho_cp.x.array[cells].copy())
+        self._w_tab = self._assemble_nodes(forms.tab_functional)
+        self._w_face = {f: self._assemble_nodes(form) for f, form in forms.face_functional.items()}
+
+    def _assemble_nodes(self, form: fem.Form) -> FloatArray:
+        out = np.zeros_like(self.forms.u.x.array)
+        _compat.assemble_vector(form, out)
+        return out.reshape(-1, 5)[:, 0].copy()
+
+    def _interface(self, form: fem.Form, electrode: int) -> float:
+        weight, negative = self.forms.weight, self.forms.negative
+        weight.x.array[:] = negative.x.array if electrode == 0 else 1 - negative.x.array
+        return self.sum(fem.assemble_scalar(form))
+
+    @property
+    def voltage(self) -> float:
+        """Mean of Phi_s over the positive tab (it is zero on the negative one)."""
+        return self.sum(self._w_tab @ self.values[:, PHI_S])
+
+    def mean_temperature(self) -> float:
+        """Mean of T over the volume of both phases."""
+        return self.sum(self._w_all @ self.values[:, TEMP]) / self.sum(self._w_all.sum())
+
+    def states_of_charge(self) -> tuple[float, float]:
+        """Mean of c_s/c_max in the solid of each electrode."""
+        maxima = (self.physics.negative.c_max, self.physics.positive.c_max)
+        n, p = (
+            self.sum(w @ self.values[:, C_S]) / (self.sum(w.sum()) * m)
+            for w, m in zip(self._w_solid, maxima, strict=True)
+        )
+        return n, p
+
+    def electrolyte_weights(self) -> list[FloatArray]:
+        """(nodes,) this rank's part of int v_i over the pores of each region."""
+        return self._w_electrolyte
+
+    def lithium(self) -> tuple[float, float]:
+        """Inventories per collector area, solid and electrolyte."""
+        new = self.values
+        return (
+            sum(self.sum(w @ new[:, C_S]) for w in self._w_solid),
+            sum(self.sum(w @ new[:, C_E]) for w in self._w_electrolyte),
+        )
+
+    def balance(self) -> Balance:
+        """Terms of the conservation laws, from the same discrete forms that were solved."""
+        forms, p = self.forms, self.physics
+        new, rate = self.values, self.rates()
+        faces = {
+            rf.NEGATIVE_FACE: p.h_negative,
+            rf.POSITIVE_FACE: p.h_positive,
+        }
+        cooling = sum(
+            h * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient)) for f, h in faces.items()
+        )
+        current = float(forms.current.value)
+        heating = (
+            self.sum(self._w_heat @ rate[:, TEMP]),
+            cooling,
+            p.lam * current * self.voltage,
+            p.lam * sum(self._interface(forms.interface_work, e) for e in (0, 1)),
+            p.lam * sum(self._interface(forms.capacitor_work, e) for e in (0, 1)),
+        )
+        return Balance(
+            lithium=self.lithium(),
+            interface=(self._interface(forms.interface_current, 0), self._interface(forms.interface_current, 1)),
+            heating=heating,
+        )
+
+    def destroy(self) -> None:
+        """Free PETSc objects (collective)."""
+        self._newton.destroy()
+        PETSc.garbage_cleanup(self.comm)

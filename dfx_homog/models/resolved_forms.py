@@ -1,0 +1,205 @@
+"""Weak form of the resolved model (MODEL section 3) on one blocked space, with every coefficient a Constant or DG0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+
+from dfx_homog.microstructure.tiling import TiledMesh
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
+from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP, quadrature_degrees
+from dfx_homog.parameters.physics import Electrode, Physics
+from dfx_homog.physics import heat, kinetics, temperature, transport
+
+GAMMA, NEGATIVE_FACE, POSITIVE_FACE, NEGATIVE_TAB, POSITIVE_TAB = 1, 2, 3, 4, 5
+
+
+@dataclass(frozen=True)
+class Material:
+    """Coefficients of one region: numbers or (d, d) tensors; None where the phase is absent."""
+
+    sigma_s: Any
+    k_s: Any
+    k_e: Any
+    rho_cp_s: float | None
+    rho_cp_e: float
+
+
+def cellwise(mesh: Any, values: list[Any], index: npt.NDArray[np.int64], dim: int) -> fem.Function:
+    """Piecewise constant function with values[index[cell]]; a tensor if any value is one. None counts as 0."""
+    arrays = [np.asarray(0.0 if v is None else v, dtype=float) for v in values]
+    if any(a.ndim == 2 for a in arrays):
+        arrays = [a if a.ndim == 2 else a * np.eye(dim) for a in arrays]
+        space = fem.functionspace(mesh, ("DG", 0, (dim, dim)))
+    else:
+        space = fem.functionspace(mesh, ("DG", 0))
+    out = fem.Function(space)
+    table = np.stack([a.ravel() for a in arrays])
+    block = out.x.array.reshape(-1, table.shape[1])
+    block[space.dofmap.list[: len(index), 0]] = table[index]
+    return out
+
+
+class ResolvedForms:
+    """Residual F, Jacobian dF/du and scalar functionals of the resolved model.
+
+    u, u1, u2: fields at the new time and the two before; components c_s, Phi_s, c_e, Phi_e, T
+    a0, a1, a2: coefficients of the difference quotient; current: i_app; all Constants.
+    The residual is divided by the collector's area |F|.
+    """
+
+    def __init__(self, tiled: TiledMesh, physics: Physics, materials: tuple[Material, ...], periodic: tuple[int, ...]):
+        mesh = tiled.mesh
+        self.mesh, self.tiled, self.physics = mesh, tiled, physics
+        self.delta = tiled.scale
+        self.area = float(np.prod(tiled.lateral)) * tiled.scale ** (mesh.geometry.dim - 1)
+        self.space = fem.functionspace(mesh, ("Lagrange", tiled.order, (5,)))
+        self.u, self.u1, self.u2 = (fem.Function(self.space) for _ in range(3))
+        self.a0, self.a1, self.a2 = (self._constant(0.0) for _ in range(3))
+        self.current = self._constant(0.0)
+        dim = mesh.geometry.dim
+        kind = tiled.cell_region * 2 + (tiled.phase == SOLID)
+        region_values = [(m.k_e, m.k_s) for m in materials]
+        self.k = cellwise(mesh, [v for pair in region_values for v in pair], kind, dim)
+        self.rho_cp = cellwise(mesh, [v for m in materials for v in (m.rho_cp_e, m.rho_cp_s)], kind, dim)
+        self.sigma = cellwise(mesh, [m.sigma_s for m in materials], tiled.cell_region, dim)
+        self.negative = cellwise(mesh, [1.0] + [0.0] * (len(materials) - 1), tiled.cell_region, dim)
+        self.weight = fem.Function(self.negative.function_space)
+        self._measures(periodic)
+        self._build()
+
+    def _constant(self, value: float) -> fem.Constant:
+        return fem.Constant(self.mesh, np.float64(value))
+
+    def _measures(self, periodic: tuple[int, ...]) -> None:
+        tiled = self.tiled
+        degree_volume, degree_surface = quadrature_degrees(tiled.order)
+        phases = [(int(p), np.flatnonzero(tiled.phase == p).astype(np.int32)) for p in (SOLID, ELECTROLYTE)]
+        self.dx = ufl.Measure(
+            "dx", self.mesh, subdomain_data=phases, metadata={"quadrature_degree": degree_volume}
+        )
+        last = len(tiled.cells) - 1
+        faces = {NEGATIVE_FACE: tiled.end_facets(0), POSITIVE_FACE: tiled.end_facets(1)}
+        tabs = {
+            tab: faces[face][tiled.phase[faces[face][:, 0]] == SOLID]
+            for tab, face in ((NEGATIVE_TAB, NEGATIVE_FACE), (POSITIVE_TAB, POSITIVE_FACE))
+        }
+        gamma = np.concatenate([tiled.interface_facets(r, periodic) for r in sorted({0, last})])
+        self.facets = {GAMMA: gamma, **faces, **tabs}
+        self.ds = ufl.Measure(
+            "ds",
+            self.mesh,
+            subdomain_data=[(tag, f.ravel()) for tag, f in self.facets.items()],
+            metadata={"quadrature_degree": degree_surface},
+        )
+        count = self.mesh.comm.allreduce(
+            fem.assemble_scalar(_form(self._constant(1.0) * self.ds(POSITIVE_TAB)))
+        )
+        self.tab_area = float(count)
+
+    def _pick(self, name: str) -> Any:
+        """A number of the electrode that the cell belongs to."""
+        n, p = getattr(self.physics.negative, name), getattr(self.physics.positive, name)
+        return self.negative * self._constant(n) + (1 - self.negative) * self._constant(p)
+
+    def _pick_expression(self, name: str, c_s: Any, T: Any) -> Any:
+        """An expression of the electrode that the cell belongs to; a conditional, so that the other's may be undefined."""
+
+        def value(electrode: Electrode) -> Any:
+            return getattr(electrode, name).ufl(c=c_s / self._constant(electrode.c_max), T=T)
+
+        n, p = self.physics.negative, self.physics.positive
+        if getattr(n, name) == getattr(p, name) and n.c_max == p.c_max:
+            return value(n)
+        return ufl.conditional(ufl.gt(self.negative, 0.5), value(n), value(p))
+
+    def _rate(self, component: int) -> Any:
+        return (
+            self.a0 * self.u[component] + self.a1 * self.u1[component] + self.a2 * self.u2[component]
+        )
+
+    def _build(self) -> None:
+        p = self.physics
+        dx, ds, delta = self.dx, self.ds, self._constant(self.delta)
+        gamma, lam = self._constant(p.gamma), self._constant(p.lam)
+        c_s, phi_s, c_e, phi_e, T = (self.u[i] for i in range(5))
+        v = ufl.TestFunction(self.space)
+
+        D_L = self._with_activation(p.D_L, p.E_D_L, T)
+        D_A = self._with_activation(p.D_A, p.E_D_A, T)
+        mu_L = temperature.einstein_mobility(D_L, gamma, T) if p.mu_L is None else self._constant(p.mu_L)
+        mu_A = temperature.einstein_mobility(D_A, gamma, T) if p.mu_A is None else self._constant(p.mu_A)
+        D_s = self._electrode_activation(self._pick_expression("D_s", c_s, T), "E_D", T)
+        sigma = self._electrode_activation(self.sigma, "E_sigma", T)
+        G = self._electrode_activation(self._pick("G"), "E_G", T)
+        GC = self._pick("C") * self._pick("G")
+        U, Pi = self._pick_expression("ocp", c_s, T), self._pick_expression("Pi", c_s, T)
+
+        eta = kinetics.overpotential(phi_s, phi_e, U)
+        g = kinetics.butler_volmer(c_s, c_e, eta, T, self._pick("beta"), self._pick("c_max"), lam, gamma)
+        jump_rate = self._rate(PHI_S) - self._rate(PHI_E)
+        flux = delta * kinetics.interface_flux(G, g, GC, jump_rate)
+        i_s = transport.ohmic_current(sigma, phi_s)
+        N_e = transport.species_flux(D_L, mu_L, lam, c_e, phi_e)
+        i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e)
+        K = heat.conduction(self.k, T)
+        everywhere = dx((SOLID, ELECTROLYTE))
+        ambient = self._constant(p.T_ambient)
+        tab_current = self.current * self.area / self.tab_area
+
+        F = (
+            transport.storage(self._rate(C_S), v[C_S], dx(SOLID))
+            + transport.divergence(transport.particle_flux(D_s, c_s, delta), v[C_S], dx(SOLID))
+            + transport.outflow(flux, v[C_S], ds(GAMMA))
+            + transport.divergence(i_s, v[PHI_S], dx(SOLID))
+            + transport.outflow(flux, v[PHI_S], ds(GAMMA))
+            + transport.outflow(tab_current, v[PHI_S], ds(POSITIVE_TAB))
+            + transport.storage(self._rate(C_E), v[C_E], dx(ELECTROLYTE))
+            + transport.divergence(N_e, v[C_E], dx(ELECTROLYTE))
+            + transport.outflow(-flux, v[C_E], ds(GAMMA))
+            + transport.divergence(i_e, v[PHI_E], dx(ELECTROLYTE))
+            + transport.outflow(-flux, v[PHI_E], ds(GAMMA))
+            + transport.storage(self.rho_cp * self._rate(TEMP), v[TEMP], everywhere)
+            + transport.divergence(K, v[TEMP], everywhere)
+            + transport.outflow(self._constant(p.h_negative) * (T - ambient), v[TEMP], ds(NEGATIVE_FACE))
+            + transport.outflow(self._constant(p.h_positive) * (T - ambient), v[TEMP], ds(POSITIVE_FACE))
+            - heat.joule(lam, i_s, phi_s) * v[TEMP] * dx(SOLID)
+            - heat.joule(lam, i_e, phi_e) * v[TEMP] * dx(ELECTROLYTE)
+            - delta * heat.reaction_heat(lam, G, g, eta, Pi) * v[TEMP] * ds(GAMMA)
+        )
+        F = self._constant(1 / self.area) * F
+        self.weak = F
+        self.residual = _form(F)
+        self.jacobian = _form(ufl.derivative(F, self.u))
+        per_area = self.weight / self.area
+        jump = phi_s - phi_e
+        self.interface_current = _form(per_area * flux * ds(GAMMA))
+        self.interface_work = _form(per_area * delta * G * g * (U - Pi) * ds(GAMMA))
+        self.capacitor_work = _form(per_area * delta * GC * jump * jump_rate * ds(GAMMA))
+        self.volume_functional = _form(per_area * v[0] * everywhere)
+        self.tab_functional = _form(self._constant(1 / self.tab_area) * v[0] * ds(POSITIVE_TAB))
+        self.face_functional = {
+            face: _form(self._constant(1 / self.area) * v[0] * ds(face)) for face in (NEGATIVE_FACE, POSITIVE_FACE)
+        }
+
+    def _with_activation(self, value: float, energy: float, T: Any) -> Any:
+        reference = self._constant(value)
+        if energy == 0:
+            return reference
+        return temperature.arrhenius(reference, self._constant(energy), self._constant(self.physics.gamma), T)
+
+    def _electrode_activation(self, value: Any, name: str, T: Any) -> Any:
+        if getattr(self.physics.negative, name) == getattr(self.physics.positive, name) == 0:
+            return value
+        return temperature.arrhenius(value, self._pick(name), self._constant(self.physics.gamma), T)
+
+
+def _form(form: Any) -> fem.Form:
+    from dfx_homog._compat import compile_form
+
+    return compile_form(form)

@@ -1,0 +1,178 @@
+"""What the resolved and the homogenised model have in common: blocked fields in time, sums over ranks, extremes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from dfx_homog._compat import FloatArray
+from dfx_homog.models.history import Balance, Row
+from dfx_homog.parameters.physics import Physics
+from dfx_homog.solvers.layout import Flags, Layout, build_layout
+from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
+from dfx_homog.solvers.timestepping import TimeStep
+
+
+class TransientModel(ABC):
+    """A model with fields `forms.u` (new), `forms.u1`, `forms.u2` (old) on one blocked space.
+
+    `fields` names the components; `forms` also has the Constants a0, a1, a2 (difference quotient) and current.
+    """
+
+    fields: tuple[str, ...]
+    comm: MPI.Comm
+    physics: Physics
+    forms: Any
+    layout: Layout
+    keys: np.ndarray
+    active: Flags
+    fixed: Flags
+
+    def component(self, name: str) -> int:
+        """Position of a field in the blocked space."""
+        return self.fields.index(name)
+
+    @property
+    def values(self) -> FloatArray:
+        """(nodes, fields) new values at this rank's nodes."""
+        return np.asarray(self.forms.u.x.array.reshape(-1, len(self.fields)))
+
+    def rates(self) -> FloatArray:
+        """(nodes, fields) the scheme's own difference quotient of the fields."""
+        f = self.forms
+        flat = f.a0.value * f.u.x.array + f.a1.value * f.u1.x.array + f.a2.value * f.u2.x.array
+        return np.asarray(flat.reshape(-1, len(self.fields)))
+
+    def equilibrium(self, negative: np.ndarray) -> None:
+        """Uniform c_e0, T_initial and the potentials with Phi_s - Phi_e = U, Phi_s = 0 at the negative collector.
+
+        negative: (nodes,) true on the negative side of the separator
+        """
+        p = self.physics
+        u_n, u_p = (float(e.ocp.numpy(c=e.c_s0 / e.c_max, T=p.T_initial)) for e in (p.negative, p.positive))
+        values = self.values
+        values[:, self.component("Phi_s")] = np.where(negative, 0.0, u_p - u_n)
+        values[:, self.component("c_e")] = p.c_e0
+        values[:, self.component("Phi_e")] = -u_n
+        values[:, self.component("T")] = p.T_initial
+
+    def remember(self, depth: int = 1) -> None:
+        """Shift new -> old -> older, `depth` times."""
+        forms = self.forms
+        for _ in range(depth):
+            forms.u2.x.array[:] = forms.u1.x.array
+            forms.u1.x.array[:] = forms.u.x.array
+
+    def set_step(self, step: TimeStep) -> None:
+        """Put a step's difference quotient and current into the forms."""
+        forms, q = self.forms, step.quotient
+        forms.a0.value, forms.a1.value, forms.a2.value = q.a0, q.a1, q.a2
+        forms.current.value = step.current
+
+    def switch_on(self, current: float) -> SolveInfo | None:
+        """State just after the current is applied. C = 0: the potentials are algebraic and are solved for here.
+
+        With a double layer nothing jumps but V, and the initial equilibrium stands.
+        """
+        if self.physics.negative.C > 0 or self.physics.positive.C > 0:
+            return None
+        forms = self.forms
+        forms.current.value = current
+        forms.a0.value = forms.a1.value = forms.a2.value = 0.0
+        potentials = np.zeros_like(self.active)
+        columns = [self.component("Phi_s"), self.component("Phi_e")]
+        potentials[:, columns] = self.active[:, columns]
+        layout = build_layout(self.comm, self.keys, potentials, self.fixed)
+        solver = self.solver(layout, "start_")
+        info = solver.solve()
+        solver.destroy()
+        self.remember(2)
+        return info
+
+    def sum(self, value: float) -> float:
+        """Sum over ranks."""
+        return float(self.comm.allreduce(float(value)))
+
+    def extreme(self, name: str, op: MPI.Op) -> float:
+        """Largest or smallest nodal value of a field where it lives (MPI.MAX or MPI.MIN)."""
+        if name == "T" and self.physics.isothermal:
+            return self.physics.T_initial
+        column = self.component(name)
+        values = self.values[self.active[:, column], column]
+        fallback = -np.inf if op == MPI.MAX else np.inf
+        local = fallback if not len(values) else (values.max() if op == MPI.MAX else values.min())
+        return float(self.comm.allreduce(float(local), op=op))
+
+    def observe(self) -> Row:
+        """Voltage, temperatures, concentrations and states of charge of the new state."""
+        soc_n, soc_p = self.states_of_charge()
+        return {
+            "voltage": self.voltage,
+            "T_mean": self.mean_temperature(),
+            "T_max": self.extreme("T", MPI.MAX),
+            "T_min": self.extreme("T", MPI.MIN),
+            "c_e_min": self.extreme("c_e", MPI.MIN),
+            "c_e_max": self.extreme("c_e", MPI.MAX),
+            "soc_n": soc_n,
+            "soc_p": soc_p,
+        }
+
+    def means(self) -> Row:
+        """V, mean T, mean Phi_e of each electrode, mean c_e of each region: what is extrapolated to delta = 0."""
+        out = {"voltage": self.voltage, "T_mean": self.mean_temperature()}
+        phi_e, c_e = self.values[:, self.component("Phi_e")], self.values[:, self.component("c_e")]
+        for region, weights in zip(("negative", "separator", "positive"), self.electrolyte_weights(), strict=True):
+            volume = self.sum(weights.sum())
+            out[f"c_e_{region}"] = self.sum(weights @ c_e) / volume
+            if region != "separator":
+                out[f"Phi_e_{region}"] = self.sum(weights @ phi_e) / volume
+        return out
+
+    @abstractmethod
+    def electrolyte_weights(self) -> list[FloatArray]:
+        """(nodes,) this rank's part of int v_i over the electrolyte of each region."""
+
+    @property
+    def dofs(self) -> int:
+        """Unknowns of a time step, all ranks."""
+        return self.layout.global_size
+
+    @abstractmethod
+    def solver(self, layout: Layout, prefix: str) -> NewtonSolver:
+        """Newton solver for the unknowns of a layout."""
+
+    @abstractmethod
+    def advance(self, step: TimeStep) -> SolveInfo:
+        """One implicit step. Raises SolverFailure; the old state is intact then."""
+
+    @abstractmethod
+    def accept(self) -> None:
+        """Make the new state the old one."""
+
+    @property
+    @abstractmethod
+    def voltage(self) -> float:
+        """Mean of Phi_s over the positive collector minus that over the negative one."""
+
+    @abstractmethod
+    def mean_temperature(self) -> float:
+        """Mean of T over the volume."""
+
+    @abstractmethod
+    def states_of_charge(self) -> tuple[float, float]:
+        """Mean of c_s/c_max in the negative and the positive electrode."""
+
+    @abstractmethod
+    def lithium(self) -> tuple[float, float]:
+        """Inventories per collector area: int c_s over both electrodes, int c_e over the three regions."""
+
+    @abstractmethod
+    def balance(self) -> Balance:
+        """Terms of the conservation laws of the new state; before `accept`."""
+
+    @abstractmethod
+    def destroy(self) -> None:
+        """Free PETSc objects (collective)."""

@@ -1,0 +1,110 @@
+// Butler-Volmer kinetics and double layer on Gamma (MODEL.md section 3; [H] 6-8, 73-76), with exact derivatives.
+#pragma once
+
+#include "expression.hpp"
+
+#include <cmath>
+
+namespace dfx_homog
+{
+/// Everything dimensionless; `ocp` and `Pi` are functions of c/c_max and T.
+struct Kinetics
+{
+  double G, GC, beta, c_max, E_G, lam, gamma;
+  Program ocp, Pi;
+};
+
+/// The four scalars of a meso point, and its double layer's rate d_t(Phi_s - Phi_e) with its derivative a0 in Phi_s.
+struct MesoPoint
+{
+  double Phi_s, Phi_e, c_e, T, rate, a0;
+};
+
+/// Flux j = Gh(T) g + GC d_t D and its derivative in c.
+struct Flux
+{
+  Pack j, j_c;
+};
+
+/// Flux, faradaic part Gh g, heat h = lam Gh g (eta + Pi), and their partial derivatives at fixed c.
+/// The derivatives in Phi_e are those in Phi_s with the other sign.
+struct Response
+{
+  Pack j, j_c, j_Phi, j_ce, j_T, faradaic, h, h_c, h_Phi, h_ce, h_T;
+};
+
+/// The law at one meso point: what does not depend on c is computed once.
+class Law
+{
+public:
+  Law(const Kinetics& kinetics, const MesoPoint& point)
+      : _k(kinetics), _p(point), _absolute(1.0 + kinetics.gamma * point.T),
+        _G(kinetics.G * std::exp(kinetics.E_G * kinetics.gamma * point.T / _absolute)),
+        _log_ce((1.0 - kinetics.beta) * std::log(point.c_e)), _slope(kinetics.lam / _absolute)
+  {
+  }
+
+  /// False where the law has no meaning: absolute temperature or c_e not positive, or an argument not finite.
+  bool valid() const
+  {
+    return _absolute > 0.0 and _p.c_e > 0.0 and std::isfinite(_p.c_e) and std::isfinite(_G)
+           and std::isfinite(_p.Phi_s - _p.Phi_e) and std::isfinite(_p.rate);
+  }
+
+  Flux flux(const Pack& c) const
+  {
+    const Terms t(*this, c);
+    return {_G * t.g + _k.GC * _p.rate, _G * t.g_c};
+  }
+
+  Response response(const Pack& c) const
+  {
+    const Terms t(*this, c);
+    Dual Pi = _k.Pi(c / _k.c_max, _p.T);
+    Pi.dc /= _k.c_max;
+    // d/dT acts through the Arrhenius factor, the exponent's 1/(1 + gamma T) and U(c, T).
+    const double G_T = _G * _k.E_G * _k.gamma / (_absolute * _absolute);
+    const Pack g_T = -t.g_eta * (t.U.dT + _k.gamma / _absolute * t.eta);
+    const double one_minus_b_over_ce = (1.0 - _k.beta) / _p.c_e;
+    const Pack driving = t.eta + Pi.value;
+    Response r;
+    r.faradaic = _G * t.g;
+    r.j = r.faradaic + _k.GC * _p.rate;
+    r.j_c = _G * t.g_c;
+    r.j_Phi = _G * t.g_eta + _k.GC * _p.a0;
+    r.j_ce = one_minus_b_over_ce * r.faradaic;
+    r.j_T = G_T * t.g + _G * g_T;
+    r.h = _k.lam * r.faradaic * driving;
+    r.h_c = _k.lam * (r.j_c * driving + r.faradaic * (Pi.dc - t.U.dc));
+    r.h_Phi = _k.lam * (_G * t.g_eta * driving + r.faradaic);
+    r.h_ce = one_minus_b_over_ce * r.h;
+    r.h_T = _k.lam * (r.j_T * driving + r.faradaic * (Pi.dT - t.U.dT));
+    return r;
+  }
+
+private:
+  /// g = c^b (1 - c/c_max)^(1-b) c_e^(1-b) [exp((1-b) s) - exp(-b s)], s = lam eta/(1 + gamma T).
+  struct Terms
+  {
+    Terms(const Law& law, const Pack& c) : U(law._k.ocp(c / law._k.c_max, law._p.T))
+    {
+      const double b = law._k.beta;
+      U.dc /= law._k.c_max;
+      eta = law._p.Phi_s - law._p.Phi_e - U.value;
+      const Pack s = law._slope * eta;
+      const Pack vacant = law._k.c_max - c;
+      const Pack exchange = b * c.log() + (1.0 - b) * (vacant / law._k.c_max).log() + law._log_ce;
+      const Pack out = (exchange + (1.0 - b) * s).exp(), in = (exchange - b * s).exp();
+      g = out - in;
+      g_eta = law._slope * ((1.0 - b) * out + b * in);
+      g_c = g * (b / c - (1.0 - b) / vacant) - g_eta * U.dc;
+    }
+    Dual U;
+    Pack eta, g, g_eta, g_c;
+  };
+
+  const Kinetics& _k;
+  const MesoPoint& _p;
+  double _absolute, _G, _log_ce, _slope;
+};
+} // namespace dfx_homog

@@ -1,0 +1,365 @@
+#include "particle.hpp"
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace dfx_homog
+{
+namespace
+{
+Eigen::Index padded(Eigen::Index n) { return (n + width - 1) / width * width; }
+} // namespace
+
+Surface::Surface(FacetMap facet_nodes, RowMatrix shape_values, const RowMatrix& facet_weights, std::int32_t nodes)
+    : facets(std::move(facet_nodes)), shape(std::move(shape_values)), trace_nodes(nodes),
+      weights(Eigen::ArrayXd::Zero(padded(facet_weights.size()))), quadrature_points(facet_weights.size())
+{
+  if (facets.rows() != facet_weights.rows() or shape.rows() != facet_weights.cols() or shape.cols() != facets.cols())
+    throw std::invalid_argument("facets (nf, npf), shape (nq, npf) and weights (nf, nq) do not fit together");
+  if (facets.cols() > max_facet_nodes)
+    throw std::invalid_argument("facets may have at most " + std::to_string(max_facet_nodes) + " nodes");
+  if (facets.size() > 0 and (facets.minCoeff() < 0 or facets.maxCoeff() >= nodes))
+    throw std::invalid_argument("facets must hold trace nodes 0 .. " + std::to_string(nodes - 1));
+  Eigen::Map<RowMatrix>(weights.data(), facet_weights.rows(), facet_weights.cols()) = facet_weights;
+}
+
+/// Values at the quadrature points of the nodal vector x: at[f nq + q] = sum_k N_k(q) x[k of f].
+void Surface::interpolate(const Eigen::VectorXd& x, double* at) const
+{
+  std::array<double, max_facet_nodes> local{};
+  for (Eigen::Index f = 0; f < facets.rows(); ++f)
+  {
+    for (Eigen::Index k = 0; k < facets.cols(); ++k)
+      local[static_cast<std::size_t>(k)] = x[facets(f, k)];
+    for (Eigen::Index q = 0; q < shape.rows(); ++q, ++at)
+    {
+      double value = 0.0;
+      for (Eigen::Index k = 0; k < facets.cols(); ++k)
+        value += shape(q, k) * local[static_cast<std::size_t>(k)];
+      *at = value;
+    }
+  }
+}
+
+/// Adds int (integrand) phi_i to y, the integrand times its weights being given at the quadrature points.
+void Surface::integrate(const double* at, double* y) const
+{
+  for (Eigen::Index f = 0; f < facets.rows(); ++f, at += shape.rows())
+    for (Eigen::Index k = 0; k < facets.cols(); ++k)
+    {
+      double sum = 0.0;
+      for (Eigen::Index q = 0; q < shape.rows(); ++q)
+        sum += shape(q, k) * at[q];
+      y[facets(f, k)] += sum;
+    }
+}
+
+/// Adds int (integrand) phi_i phi_j to the matrix.
+void Surface::integrate(const double* at, Eigen::MatrixXd& matrix) const
+{
+  for (Eigen::Index f = 0; f < facets.rows(); ++f, at += shape.rows())
+    for (Eigen::Index k = 0; k < facets.cols(); ++k)
+      for (Eigen::Index l = 0; l <= k; ++l)
+      {
+        double sum = 0.0;
+        for (Eigen::Index q = 0; q < shape.rows(); ++q)
+          sum += shape(q, k) * shape(q, l) * at[q];
+        matrix(facets(f, k), facets(f, l)) += sum;
+        if (l != k)
+          matrix(facets(f, l), facets(f, k)) += sum;
+      }
+}
+
+TraceSolution::TraceSolution(Eigen::Index points, Eigen::Index trace_nodes)
+    : x(RowMatrix::Zero(points, trace_nodes)), R(RowMatrix::Zero(points, trace_nodes)),
+      x_p(RowMatrix::Zero(points, 3 * trace_nodes)), J(Eigen::VectorXd::Zero(points)),
+      faradaic(Eigen::VectorXd::Zero(points)), q(Eigen::VectorXd::Zero(points)), dJ(RowMatrix::Zero(points, 4)),
+      dq(RowMatrix::Zero(points, 4)), iterations(static_cast<std::size_t>(points), 0),
+      failed(static_cast<std::size_t>(points), solved)
+{
+}
+
+/// What one point's solution needs; allocated once for all points.
+struct ParticleKernel::Workspace
+{
+  enum Column // of `at`, integrands at the quadrature points times their weights
+  {
+    flux,
+    flux_c,
+    flux_Phi,
+    flux_ce,
+    flux_T,
+    heat_c,
+    columns
+  };
+
+  Workspace(const Surface& surface, double c_max)
+      : x(surface.trace_nodes), c_star(surface.trace_nodes), nodal(surface.trace_nodes, columns),
+        c(Eigen::VectorXd::Constant(surface.weights.size(), 0.5 * c_max)),
+        dc(Eigen::VectorXd::Zero(surface.weights.size())), at(surface.weights.size(), columns)
+  {
+  }
+
+  /// Factorise S^-1 + dR/dx: symmetric, and positive definite unless U increases steeply with c.
+  void factorise()
+  {
+    cholesky.compute(matrix);
+    definite = cholesky.info() == Eigen::Success;
+    if (not definite)
+      lu.compute(matrix);
+  }
+  template <typename Rhs>
+  void solve_in_place(Rhs& b) const
+  {
+    if (definite)
+      cholesky.solveInPlace(b);
+    else
+      b = lu.solve(b).eval();
+  }
+
+  Eigen::MatrixXd stiffness;            // S^-1
+  Eigen::VectorXd row_sums;             // of S^-1
+  Eigen::VectorXd x, c_star, F, dx, x_trial;
+  Eigen::MatrixXd nodal;                // int (integrand) phi_i for every column of `at`
+  Eigen::VectorXd c, dc;                // at the quadrature points, padded with c_max/2 and 0
+  Eigen::MatrixXd at, matrix;
+  Eigen::LLT<Eigen::MatrixXd> cholesky;
+  Eigen::PartialPivLU<Eigen::MatrixXd> lu;
+  bool definite = true;
+  bool factor_is_current = false;       // it belongs to w.x, but for an update below the tolerance
+};
+
+ParticleKernel::ParticleKernel(Surface surface, Kinetics kinetics)
+    : _surface(std::move(surface)), _kinetics(std::move(kinetics))
+{
+}
+
+/// Values of a nodal vector at the quadrature points: w.c; false where the kinetics are not defined.
+bool ParticleKernel::gather(Workspace& w, const Eigen::VectorXd& x) const
+{
+  _surface.interpolate(x, w.c.data());
+  return w.c.minCoeff() > 0.0 and w.c.maxCoeff() < _kinetics.c_max; // the padding lies in between
+}
+
+/// Bring a start value into the domain of the kinetics: node by node, and as a constant if that is not enough.
+bool ParticleKernel::make_admissible(Workspace& w) const
+{
+  if (not w.x.allFinite())
+    return false;
+  if (gather(w, w.x))
+    return true;
+  const double margin = 1e-3 * _kinetics.c_max;
+  w.x = w.x.cwiseMax(margin).cwiseMin(_kinetics.c_max - margin);
+  if (not gather(w, w.x))
+  {
+    w.x.setConstant(w.x.mean()); // order 2: values between the nodes may leave the range of the nodes
+    return gather(w, w.x);
+  }
+  return true;
+}
+
+/// Largest step in (0, 1] along w.dx that keeps one tenth of every distance to 0 and c_max at the quadrature points.
+double ParticleKernel::step_length(Workspace& w) const
+{
+  _surface.interpolate(w.dx, w.dc.data());
+  double length = 1.0;
+  for (Eigen::Index i = 0; i < w.c.size(); ++i)
+  {
+    const double room = 0.9 * (w.dc[i] < 0.0 ? w.c[i] : _kinetics.c_max - w.c[i]);
+    if (length * std::abs(w.dc[i]) > room)
+      length = room / std::abs(w.dc[i]);
+  }
+  return length;
+}
+
+/// F = S^-1 (x - c*) + R(x) for x = w.x and its values w.c; also the slope of the flux. False if not finite.
+bool ParticleKernel::residual(Workspace& w, const Law& law) const
+{
+  for (Eigen::Index i = 0; i < w.c.size(); i += width)
+  {
+    const Flux flux = law.flux(w.c.segment<width>(i).array());
+    const Pack weight = _surface.weights.segment<width>(i);
+    w.at.col(Workspace::flux).segment<width>(i) = weight * flux.j;
+    w.at.col(Workspace::flux_c).segment<width>(i) = weight * flux.j_c;
+  }
+  w.dx = w.x - w.c_star;
+  w.F.noalias() = w.stiffness * w.dx;
+  _surface.integrate(w.at.col(Workspace::flux).data(), w.F.data());
+  return std::isfinite(w.F.squaredNorm());
+}
+
+/// Factorise S^-1 + dR/dx with the slope of the flux in w.at.
+void ParticleKernel::factorise(Workspace& w) const
+{
+  w.matrix = w.stiffness;
+  _surface.integrate(w.at.col(Workspace::flux_c).data(), w.matrix);
+  w.factorise();
+}
+
+/// Damped Newton from w.x. A factorisation is kept while it reduces the updates at least tenfold, which saves about
+/// half of them and changes neither the solution nor its derivatives (those have a factorisation of their own).
+Failure ParticleKernel::newton(Workspace& w, const Law& law, double tolerance, int max_iterations,
+                               int& iterations) const
+{
+  constexpr double contraction = 0.1, rounding = 1e-9;
+  constexpr int halvings = 20;
+  if (not make_admissible(w))
+    return not_defined;
+  if (not residual(w, law))
+    return no_descent;
+  w.factor_is_current = false;
+  double previous = 0.0; // size of the last full update; 0 asks for a new factorisation
+  for (iterations = 0; iterations < max_iterations;)
+  {
+    const auto update = [&]
+    {
+      w.dx = -w.F;
+      w.solve_in_place(w.dx);
+      return w.dx.lpNorm<Eigen::Infinity>() / _kinetics.c_max;
+    };
+    double size = previous > 0.0 ? update() : 0.0;
+    const bool fresh = not(previous > 0.0 and size <= std::max(tolerance, contraction * previous));
+    if (fresh)
+    {
+      factorise(w);
+      size = update();
+    }
+    if (not std::isfinite(size))
+      return no_descent;
+    ++iterations;
+    // The last update is applied whole: it is far below any distance to 0 and c_max that a double can resolve in g.
+    if (std::getenv("DBG")) std::fprintf(stderr, "it %d fresh %d size %.3e norm %.3e len %.3e prev %.1e def %d cmin %.3e cmax %.3e\n", iterations, fresh, size, w.F.norm(), step_length(w), previous, w.definite, w.c.minCoeff(), w.c.maxCoeff());
+    const bool last = size <= tolerance or (fresh and size <= rounding and size >= 0.5 * previous and previous > 0.0);
+    const double norm = w.F.norm();
+    double length = step_length(w);
+    const Eigen::VectorXd direction = w.dx;
+    w.x_trial = w.x;
+    bool accepted = false;
+    if (length < 1.0)
+    {
+      // Nodes that would leave the range go most of the way to its end, the others go all of theirs: a common length
+      // would be dictated by the node nearest to 0 or c_max.
+      const auto x = w.x_trial.array();
+      w.x = (x + w.dx.array()).max(0.1 * x).min(0.1 * x + 0.9 * _kinetics.c_max).matrix();
+      accepted = gather(w, w.x) and residual(w, law) and w.F.norm() < norm;
+      previous = 0.0;
+      if (std::getenv("DBG")) std::fprintf(stderr, "   clip %d %.3e\n", accepted, w.F.norm());
+    }
+    for (int i = 0; i < halvings and not accepted; ++i, length *= 0.5)
+    {
+      w.x = w.x_trial + length * direction;
+      accepted = gather(w, w.x) and (last or (residual(w, law) and (size <= rounding or w.F.norm() < norm)));
+      if (accepted)
+        previous = length == 1.0 ? size : 0.0;
+    }
+    if (last)
+    {
+      w.factor_is_current = fresh;
+      return accepted ? solved : no_descent;
+    }
+    if (not accepted)
+    {
+      w.x = w.x_trial;
+      gather(w, w.x);
+      residual(w, law);
+      if (fresh)
+        return no_descent;
+      previous = 0.0;
+    }
+  }
+  return not_converged;
+}
+
+/// Fluxes, heat and derivatives at w.x. With R(x, p): (S^-1 + R_x) x_p = -R_p, dJ/dp = 1^T (R_p + R_x x_p)
+/// = -1^T S^-1 x_p (no cancellation for fast kinetics), dq/dp = q_p + q_x x_p. At frozen x: x_p = 0.
+bool ParticleKernel::respond(Workspace& w, const Law& law, TraceSolution& out, Eigen::Index point, bool frozen) const
+{
+  Pack faradaic = Pack::Zero(), h = Pack::Zero(), h_Phi = Pack::Zero(), h_ce = Pack::Zero(), h_T = Pack::Zero();
+  for (Eigen::Index i = 0; i < w.c.size(); i += width)
+  {
+    const Response r = law.response(w.c.segment<width>(i).array());
+    const Pack weight = _surface.weights.segment<width>(i);
+    faradaic += weight * r.faradaic, h += weight * r.h;
+    h_Phi += weight * r.h_Phi, h_ce += weight * r.h_ce, h_T += weight * r.h_T;
+    w.at.col(Workspace::flux).segment<width>(i) = weight * r.j;
+    w.at.col(Workspace::flux_c).segment<width>(i) = weight * r.j_c;
+    w.at.col(Workspace::flux_Phi).segment<width>(i) = weight * r.j_Phi;
+    w.at.col(Workspace::flux_ce).segment<width>(i) = weight * r.j_ce;
+    w.at.col(Workspace::flux_T).segment<width>(i) = weight * r.j_T;
+    w.at.col(Workspace::heat_c).segment<width>(i) = weight * r.h_c;
+  }
+  w.nodal.setZero();
+  for (int column = 0; column < Workspace::columns; ++column)
+    _surface.integrate(w.at.col(column).data(), w.nodal.col(column).data());
+  const auto R_p = w.nodal.middleCols<3>(Workspace::flux_Phi);
+  Eigen::RowVector3d dJ = R_p.colwise().sum(), dq(h_Phi.sum(), h_ce.sum(), h_T.sum());
+  if (not frozen)
+  {
+    if (not w.factor_is_current)
+      factorise(w);
+    Eigen::MatrixXd x_p = -R_p;
+    w.solve_in_place(x_p);
+    dJ = -w.row_sums.transpose() * x_p;
+    dq += w.nodal.col(Workspace::heat_c).transpose() * x_p;
+    Eigen::Map<RowMatrix>(out.x_p.row(point).data(), w.x.size(), 3) = x_p;
+  }
+  if (not(dJ.allFinite() and dq.allFinite() and w.nodal.allFinite()))
+  {
+    out.x_p.row(point).setZero();
+    return false;
+  }
+  out.x.row(point) = w.x;
+  out.R.row(point) = w.nodal.col(Workspace::flux);
+  out.J[point] = w.nodal.col(Workspace::flux).sum();
+  out.faradaic[point] = faradaic.sum();
+  out.q[point] = h.sum();
+  out.dJ.row(point) << dJ[0], -dJ[0], dJ[1], dJ[2];
+  out.dq.row(point) << dq[0], -dq[0], dq[1], dq[2];
+  return true;
+}
+
+TraceSolution ParticleKernel::solve(const Step& step, const ConstRows& p, double tolerance, int max_iterations) const
+{
+  TraceSolution out(p.rows(), _surface.trace_nodes);
+  Workspace w(_surface, _kinetics.c_max);
+  w.stiffness = step.stiffness;
+  w.row_sums = w.stiffness.rowwise().sum();
+  for (Eigen::Index i = 0; i < p.rows(); ++i)
+  {
+    const double rate = step.a0 * (p(i, 0) - p(i, 1)) + step.d_hist[i];
+    const MesoPoint point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), rate, step.a0};
+    const Law law(_kinetics, point);
+    w.x = step.start.row(i);
+    w.c_star = step.c_star.row(i);
+    auto& failed = out.failed[static_cast<std::size_t>(i)];
+    failed = not law.valid() or not w.c_star.allFinite()
+                 ? not_defined
+                 : newton(w, law, tolerance, max_iterations, out.iterations[static_cast<std::size_t>(i)]);
+    if (failed == solved and not respond(w, law, out, i, false))
+      failed = no_descent;
+    if (failed != solved)
+      out.x.row(i) = step.start.row(i);
+  }
+  return out;
+}
+
+TraceSolution ParticleKernel::evaluate(const ConstRows& x, const ConstRows& p) const
+{
+  TraceSolution out(p.rows(), _surface.trace_nodes);
+  Workspace w(_surface, _kinetics.c_max);
+  for (Eigen::Index i = 0; i < p.rows(); ++i)
+  {
+    const MesoPoint point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), 0.0, 0.0};
+    const Law law(_kinetics, point);
+    w.x = x.row(i);
+    if (not law.valid() or not gather(w, w.x) or not respond(w, law, out, i, true))
+    {
+      out.failed[static_cast<std::size_t>(i)] = not_defined;
+      out.x.row(i) = x.row(i);
+    }
+  }
+  return out;
+}
+} // namespace dfx_homog

@@ -1,0 +1,96 @@
+"""Everything the models need to know about the materials and the conditions, dimensionless, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dfx_homog.parameters.expression import Expression, constant, variable
+from dfx_homog.runfile import models as runfile
+
+
+@dataclass(frozen=True)
+class Electrode:
+    """One electrode; scales in MODEL section 2. Expressions are in c = c_s/c_max and T.
+
+    D_s: diffusivity in unit-cell lengths; G: exchange current; C: capacitance (the flux carries G C with this
+    G at any temperature); ocp: U; Pi: Peltier potential; E_D, E_G, E_sigma: Arrhenius energies E/(R T0) of
+    D_s, G and sigma_s.
+    """
+
+    D_s: Expression
+    G: float
+    C: float
+    beta: float
+    c_max: float
+    c_s0: float
+    ocp: Expression
+    Pi: Expression
+    E_D: float = 0.0
+    E_G: float = 0.0
+    E_sigma: float = 0.0
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Electrolyte, heat, initial and ambient state, and the electrodes.
+
+    mu_L, mu_A: mobilities, constant; None: Einstein, D(T)/(1 + gamma T). lam is lambda of MODEL section 2.
+    h_negative, h_positive: heat exchange at y1 = 0 and y1 = 1. E_D_L, E_D_A: Arrhenius energies E/(R T0).
+    """
+
+    D_L: float
+    D_A: float
+    mu_L: float | None
+    mu_A: float | None
+    lam: float
+    gamma: float
+    h_negative: float
+    h_positive: float
+    T_ambient: float
+    T_initial: float
+    isothermal: bool
+    c_e0: float
+    E_D_L: float
+    E_D_A: float
+    negative: Electrode
+    positive: Electrode
+
+
+def physics_from_run(run: runfile.Run) -> Physics:
+    """The Physics of a run file that has [parameters]; its checks were made when it was loaded."""
+    p, activation = run.parameters, run.parameters.activation
+    return Physics(
+        D_L=p.D_L,
+        D_A=p.D_A,
+        mu_L=p.mu_L,
+        mu_A=p.mu_A,
+        lam=p.lambda_,
+        gamma=p.gamma,
+        h_negative=p.h if p.h_negative is None else p.h_negative,
+        h_positive=p.h if p.h_positive is None else p.h_positive,
+        T_ambient=p.T_ambient,
+        T_initial=p.T_initial,
+        isothermal=p.isothermal,
+        c_e0=p.c_e0,
+        E_D_L=activation.D_L,
+        E_D_A=activation.D_A,
+        negative=_electrode(p.negative, p.gamma, activation.D_s_n, activation.G_n, activation.sigma_n),
+        positive=_electrode(p.positive, p.gamma, activation.D_s_p, activation.G_p, activation.sigma_p),
+    )
+
+
+def _electrode(e: runfile.Electrode, gamma: float, E_D: float, E_G: float, E_sigma: float) -> Electrode:
+    ocp = Expression.parse(e.ocp)
+    Pi = peltier_potential(ocp, gamma) if e.Pi == "auto" else Expression.parse(e.Pi)
+    return Electrode(Expression.parse(e.D_s), e.G, e.C, e.beta, e.c_max, e.c_s0, ocp, Pi, E_D, E_G, E_sigma)
+
+
+def peltier_potential(ocp: Expression, gamma: float) -> Expression:
+    """Pi = absolute temperature times dU/dT = ((1 + gamma T)/gamma) dU/dT, 0 where U does not depend on T.
+
+    MODEL section 8 (corrects [H] 4f, 1d). For U that depends on T, gamma must be > 0, as the run file checks.
+    """
+    slope = ocp.diff("T")
+    if slope == constant(0.0):
+        return slope
+    return (1.0 + gamma * variable("T")) / gamma * slope

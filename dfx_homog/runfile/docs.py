@@ -1,0 +1,111 @@
+"""docs/runfile.md from the models of the run file:  python -m dfx_homog.runfile.docs > docs/runfile.md"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from dfx_homog.runfile.base import Table
+from dfx_homog.runfile.geometry import FAMILIES, LATER_FAMILIES
+from dfx_homog.runfile.messages import allowed, keys_of, table_of
+from dfx_homog.runfile.models import (
+    Activation,
+    Cell,
+    Convergence,
+    Electrode,
+    Homogenised,
+    Parameters,
+    Protocol,
+    Run,
+    Solver,
+    Step,
+    Time,
+)
+from dfx_homog.runfile.toml import to_toml
+
+SECTIONS: tuple[tuple[str, type[Table]], ...] = (
+    ("[cell]", Cell),
+    ("[parameters]", Parameters),
+    ("[parameters.negative] and [parameters.positive]", Electrode),
+    ("[parameters.activation]", Activation),
+    ("[protocol]", Protocol),
+    ("entries of protocol.steps", Step),
+    ("[time]", Time),
+    ("[solver]", Solver),
+    ("[homogenised]", Homogenised),
+    ("[convergence]", Convergence),
+)
+
+INTRODUCTION = """\
+<!-- made by python -m dfx_homog.runfile.docs; edit the models in dfx_homog/runfile/ instead -->
+
+# The run file: every key
+
+A run file is TOML. Everything in it is dimensionless; lengths of unit cells are in unit-cell lengths.
+Unknown keys, wrong types and impossible values are refused before anything is computed, with exit status 2
+and one line that names file, key and what is allowed. `dfx-homog check FILE` validates and shows what would
+run. `--set key.path=value` overrides a key from the command line; the value is TOML, a plain word needs no
+quotes, and entries of lists are addressed by position (`--set protocol.steps.0.current=0.1`). The directory
+of results holds `run.toml`, the complete input with all defaults, which is a run file itself.
+
+`cell` needs `[microstructure.NAME]` only, under any names, and leaves a tensor out (null) when its
+coefficient is missing. `resolved` and `homogenised` need the microstructures `negative`, `separator`,
+`positive` with all their coefficients (an electrolyte separator: k_e and rho_cp_e), `[cell]`,
+`[parameters]`, `[protocol]` and `[time]`; `convergence` needs `[convergence]` too. The three
+microstructures must have the same order.
+
+Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T, with numbers, `+ - * / **`,
+brackets and `sin cos exp log tanh sqrt`.
+
+Keys of the interface that this version does not offer are refused by name: {later}.
+"""
+
+
+def document() -> str:
+    """The whole page."""
+    tables: list[type[Table]] = [*FAMILIES.values(), Run, *(table for _, table in SECTIONS)]
+    later = sorted({key for table in tables for key in table.LATER})
+    parts = [INTRODUCTION.format(later=", ".join(f"`{key}`" for key in later)), "## [microstructure.NAME]\n"]
+    parts.append(f"`geometry` is one of {', '.join(FAMILIES)} (not yet: {', '.join(LATER_FAMILIES)}).\n")
+    common = set.intersection(*(set(keys_of(family)) for family in FAMILIES.values())) - {"geometry", "dim"}
+    parts.append("Keys of every geometry:\n\n" + _table(FAMILIES["electrolyte"], common) + "\n")
+    solid = set(keys_of(FAMILIES["checkerboard"])) - common - {"geometry", "dim"}
+    parts.append("Keys of every geometry with solid:\n\n" + _table(FAMILIES["checkerboard"], solid) + "\n")
+    for name, family in FAMILIES.items():
+        own = set(keys_of(family)) - common - solid - {"geometry"}
+        parts.append(f"### {name}\n\n{family.__doc__}\n\n{_table(family, own)}\n")
+    for title, table in SECTIONS:
+        keys = {
+            key for key, field in keys_of(table).items() if table is not Parameters or table_of(field) is None
+        }
+        meaning = (table.__doc__ or "").partition(": ")[2]
+        text = f"{meaning[:1].upper()}{meaning[1:]}\n\n" if meaning else ""
+        parts.append(f"## {title}\n\n{text}{_table(table, keys)}\n")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(table: type[Table], keys: set[str]) -> str:
+    rows = ["| key | allowed | default | meaning |", "| --- | --- | --- | --- |"]
+    rows += [_row(key, field) for key, field in keys_of(table).items() if key in keys]
+    return "\n".join(rows)
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    cells = [
+        f"`{key}`",
+        allowed(field),
+        "required" if field.is_required() else _default(field),
+        field.description or "",
+    ]
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def _default(field: FieldInfo) -> str:
+    default: Any = field.get_default(call_default_factory=True)
+    return "" if default is None else f"`{to_toml({'x': default}).strip().removeprefix('x = ')}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())

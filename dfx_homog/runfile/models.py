@@ -1,0 +1,287 @@
+"""Tables of the run file apart from the microstructures, and the run file as a whole."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from dfx_homog.errors import BadInput
+from dfx_homog.parameters.expression import Expression
+from dfx_homog.runfile.base import Table, wrong
+from dfx_homog.runfile.geometry import Geometry
+from dfx_homog.runfile.toml import to_toml
+from dfx_homog.runfile.types import (
+    Allowed,
+    BelowCapacity,
+    Count,
+    Flag,
+    Formula,
+    Fraction,
+    Lateral,
+    LateralPeriods,
+    Levels,
+    MesoDimension,
+    NotNegative,
+    Number,
+    Off,
+    Periods,
+    Positive,
+    Preset,
+    ReversibleHeat,
+    Scheme,
+    Units,
+    number_in,
+)
+
+REGIONS = ("negative", "separator", "positive")
+ELECTRODES = ("negative", "positive")
+
+
+class Cell(Table):
+    """[cell]: how many unit cells the battery cell has; delta = 1/(sum of periods)."""
+
+    LATER: ClassVar[dict[str, str]] = {"thickness": "give periods"}
+
+    periods: Periods = Field(description="unit cells through negative, separator, positive")
+    lateral_periods: LateralPeriods = Field(
+        default=(1,), description="unit cells across, one entry for each lateral direction"
+    )
+    lateral: Lateral = Field(default="periodic", description="conditions on the lateral faces")
+
+
+class Electrode(Table):
+    """[parameters.negative] and [parameters.positive]."""
+
+    LATER: ClassVar[dict[str, str]] = {
+        "film_resistance": "electrodes have no film",
+        "K": "give G",
+        "C_dl": "give C",
+        "dUdT": "write T into ocp",
+        "unit_cell_length": "lengths are dimensionless",
+    }
+
+    D_s: Formula = Field(description="diffusivity of lithium in the solid, > 0 for 0 < c < 1")
+    G: Positive = Field(description="exchange current scale over applied current scale, L g0/(l i0)")
+    C: NotNegative = Field(default=0.0, description="double-layer capacitance")
+    beta: Fraction = Field(default=0.5, description="transfer coefficient")
+    c_max: Positive = Field(default=1.0, description="largest concentration of lithium in the solid")
+    c_s0: BelowCapacity = Field(description="initial concentration of lithium in the solid")
+    ocp: Formula = Field(description="open-circuit potential, finite for 0 < c < 1")
+    Pi: ReversibleHeat = Field(
+        default=0.0, description='Peltier potential; "auto": absolute temperature times d ocp/dT'
+    )
+
+    @field_validator("c_s0")
+    @classmethod
+    def _below_capacity(cls, value: float, info: ValidationInfo) -> float:
+        if "c_max" in info.data:
+            number_in(value, below=info.data["c_max"])
+        return value
+
+
+class Activation(Table):
+    """[parameters.activation]: Arrhenius energies E/(R T0); P = P_ref exp(E gamma T/(1 + gamma T))."""
+
+    D_s_n: NotNegative = Field(default=0.0, description="of D_s, negative electrode")
+    D_s_p: NotNegative = Field(default=0.0, description="of D_s, positive electrode")
+    G_n: NotNegative = Field(default=0.0, description="of G, negative electrode")
+    G_p: NotNegative = Field(default=0.0, description="of G, positive electrode")
+    D_L: NotNegative = Field(default=0.0, description="of D_L")
+    D_A: NotNegative = Field(default=0.0, description="of D_A")
+    sigma_n: NotNegative = Field(default=0.0, description="of sigma_s, negative electrode")
+    sigma_p: NotNegative = Field(default=0.0, description="of sigma_s, positive electrode")
+
+
+class Parameters(Table):
+    """[parameters]: everything dimensionless, in the scales of docs/theory."""
+
+    LATER: ClassVar[dict[str, str]] = {
+        "bpx": "write the parameters out",
+        "set": "write the parameters out",
+        "T0": "give lambda and gamma",
+    }
+
+    units: Units = Field(default="dimensionless", description="units of all parameters")
+    D_L: Positive = Field(description="diffusivity of lithium ions in the electrolyte")
+    D_A: Positive = Field(description="diffusivity of anions in the electrolyte")
+    mu_L: Positive | None = Field(
+        default=None, description="mobility of lithium ions; default: Einstein, D_L/(1 + gamma T)"
+    )
+    mu_A: Positive | None = Field(
+        default=None, description="mobility of anions; default: Einstein, D_A/(1 + gamma T)"
+    )
+    lambda_: Positive = Field(alias="lambda", description="voltage scale over thermal voltage, F Phi0/(R T0)")
+    gamma: NotNegative = Field(default=0.0, description="temperature scale over T0")
+    h: NotNegative = Field(default=0.0, description="heat exchange at the collector faces")
+    h_negative: NotNegative | None = Field(default=None, description="heat exchange at y1 = 0; default: h")
+    h_positive: NotNegative | None = Field(default=None, description="heat exchange at y1 = 1; default: h")
+    T_ambient: Number = Field(default=0.0, description="ambient temperature (scaled rise), 1 + gamma T > 0")
+    T_initial: Number = Field(default=0.0, description="initial temperature (scaled rise), 1 + gamma T > 0")
+    isothermal: Flag = Field(default=False, description="true: T stays T_initial")
+    c_e0: Positive = Field(default=1.0, description="initial concentration in the electrolyte")
+    negative: Electrode = Field(description="negative electrode")
+    positive: Electrode = Field(description="positive electrode")
+    activation: Activation = Field(default_factory=Activation, description="Arrhenius energies")
+
+    @model_validator(mode="after")
+    def _check(self) -> Parameters:
+        for key in ("T_ambient", "T_initial"):
+            if not 1.0 + self.gamma * getattr(self, key) > 0.0:
+                raise wrong(key, f"{getattr(self, key):g} is below absolute zero for gamma = {self.gamma:g}")
+        for name in ELECTRODES:
+            self._check_formulas(name, getattr(self, name))
+        return self
+
+    def _check_formulas(self, name: str, electrode: Electrode) -> None:
+        """ocp finite, D_s positive on a grid of c with the initial state; Pi = "auto" has a meaning."""
+        c = np.append(np.linspace(0.0, 1.0, 202)[1:-1], electrode.c_s0 / electrode.c_max)
+        ocp = Expression.parse(electrode.ocp)
+        with np.errstate(all="ignore"):
+            for key, good, allowed in (
+                ("ocp", np.isfinite, "finite values for 0 < c < 1"),
+                ("D_s", lambda v: np.isfinite(v) & (v > 0.0), "finite values > 0 for 0 < c < 1"),
+            ):
+                values = Expression.parse(getattr(electrode, key)).numpy(
+                    c=c, T=np.full_like(c, self.T_initial)
+                )
+                if not good(values).all():
+                    at = int(np.argmin(good(values)))
+                    reason = (
+                        f"is {values[at]:g} at c = {c[at]:g}, T = {self.T_initial:g} (allowed: {allowed})"
+                    )
+                    raise wrong(f"{name}.{key}", reason)
+        try:
+            slope = ocp.diff("T")
+        except ValueError as error:
+            raise wrong(f"{name}.ocp", f"its derivative in T cannot be formed: {error}") from error
+        if electrode.Pi == "auto" and self.gamma == 0.0 and (slope.op, slope.value) != ("const", 0.0):
+            raise wrong(f"{name}.Pi", '"auto" needs gamma > 0, because ocp depends on T')
+
+
+class Step(Table):
+    """One entry of protocol.steps."""
+
+    LATER: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("voltage", "power", "current_file", "until"), "give current and duration"
+    )
+
+    current: Number = Field(description="applied current, > 0 is discharge")
+    duration: Positive = Field(description="length in time")
+
+
+class Protocol(Table):
+    """[protocol]"""
+
+    LATER: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("v_min", "v_max", "T_max"), "steps end by their duration"
+    )
+
+    steps: Annotated[
+        tuple[Step, ...], Allowed("a list of tables { current = …, duration = … }, at least one")
+    ] = Field(min_length=1, description="what is applied, one after the other")
+
+
+class Time(Table):
+    """[time]"""
+
+    scheme: Scheme = Field(
+        default="backward-euler",
+        description="time scheme; bdf2 starts each protocol step with one Euler step",
+    )
+    dt: Positive = Field(description="longest time step; every protocol step is divided into equal ones")
+    adaptive: Off = Field(default=False, description="step size control")
+    tolerance: Positive = Field(
+        default=1e-4, description="local error a step with adaptive = true; without effect for fixed steps"
+    )
+
+
+class Solver(Table):
+    """[solver]"""
+
+    preset: Preset = Field(
+        default="iterative", description="Krylov method with multigrid, or a direct factorisation"
+    )
+
+
+class Homogenised(Table):
+    """[homogenised]"""
+
+    elements: Count = Field(default=20, description="meso elements per region")
+    dim: MesoDimension = Field(default=1, description="meso dimensions")
+    wall_law: Off = Field(default=False, description="corrections at the separator faces")
+
+
+class Convergence(Table):
+    """[convergence]"""
+
+    periods: Levels = Field(description="cell.periods of each level, coarse to fine")
+
+    @field_validator("periods")
+    @classmethod
+    def _halves(cls, levels: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+        if len(levels) < 2:
+            raise ValueError("one level has no order of convergence")
+        for coarse, fine in pairwise(levels):
+            if fine != tuple(2 * n for n in coarse):
+                raise ValueError(
+                    f"{list(fine)} is not twice {list(coarse)}: delta must halve, the ratio stay"
+                )
+        return levels
+
+
+class Run(Table):
+    """A run file. Tables without defaults are None where absent; `require` asks for those needed."""
+
+    LATER: ClassVar[dict[str, str]] = {
+        "rve": "the command rve is missing",
+        "battery": "there is no macro level",
+        "checkpoint": "runs cannot be interrupted",
+    }
+
+    microstructure: dict[str, Geometry] = Field(min_length=1, description="unit cells by name")
+    # None is hidden from the type checker: past `require` the tables are there, and no reader asks again
+    cell: Cell = Field(default=None, description="the battery cell")  # type: ignore[assignment]
+    parameters: Parameters = Field(default=None, description="parameters")  # type: ignore[assignment]
+    protocol: Protocol = Field(default=None, description="applied current")  # type: ignore[assignment]
+    time: Time = Field(default=None, description="time steps")  # type: ignore[assignment]
+    solver: Solver = Field(default_factory=Solver, description="solver")
+    homogenised: Homogenised = Field(default_factory=Homogenised, description="meso model")
+    convergence: Convergence = Field(default=None, description="levels of the convergence study")  # type: ignore[assignment]
+
+    _source: str = PrivateAttr(default="run file")
+
+    @field_validator("microstructure")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+                raise ValueError(f"{name!r} is no name; letters, digits, _ and - make one")
+        return value
+
+    @model_validator(mode="after")
+    def _ratio(self) -> Run:
+        if self.cell is not None and self.convergence is not None:
+            a, b = self.cell.periods, self.convergence.periods[0]
+            if any(a[i] * sum(b) != b[i] * sum(a) for i in range(3)):
+                raise wrong(
+                    "convergence.periods",
+                    f"{list(b)} has another ratio of the regions than cell.periods = {list(a)}",
+                )
+        return self
+
+    @property
+    def source(self) -> str:
+        """The file the run came from, for messages."""
+        return self._source
+
+    def problem(self, key: str, reason: str) -> BadInput:
+        """The error to raise for a value that turns out to be wrong: BadInput that names file and key."""
+        return BadInput(f"{self.source}: {key}: {reason}")
+
+    def to_toml(self) -> str:
+        """The complete input with defaults; loading it gives an equal Run."""
+        return to_toml(self.model_dump(by_alias=True, exclude_none=True))

@@ -1,0 +1,122 @@
+"""Newton's method (PETSc SNES) for one blocked field on a `Layout`, with exact Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from petsc4py import PETSc
+
+from dfx_homog._compat import FloatArray
+from dfx_homog.errors import SolverFailure
+from dfx_homog.solvers.layout import Layout, Transfer
+from dfx_homog.solvers.presets import DIRECT, NEWTON, block_preconditioner, set_options
+
+Groups = dict[str, tuple[int, ...]]
+
+
+@dataclass
+class SolveInfo:
+    """Iterations of one nonlinear solve: Newton steps, Krylov iterations of each, final residual norm."""
+
+    newton: int = 0
+    krylov: list[int] = field(default_factory=list)
+    residual: float = 0.0
+
+
+class NewtonSolver:
+    """Solves residual(u) = 0 for the unknowns of a layout.
+
+    values:   local array of the function that holds all fields (read and written in place)
+    residual: adds this rank's residual contributions for the current `values` to a local array
+    jacobian: adds the derivative to a PETSc matrix made by `layout.create_matrix`
+    groups:   named groups of fields for the block preconditioner (preset "iterative")
+    atol:     absolute tolerance on the residual's Euclidean norm
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        values: FloatArray,
+        residual: Callable[[FloatArray], None],
+        jacobian: Callable[[PETSc.Mat], None],
+        groups: Groups,
+        *,
+        preset: str,
+        prefix: str,
+        atol: float,
+        user_options: tuple[str, ...] = (),
+    ):
+        self.layout, self.values = layout, values
+        self._residual, self._jacobian = residual, jacobian
+        self.transfer = Transfer(layout)
+        self.x = layout.create_vector()
+        self._f = layout.create_vector()
+        self._matrix = layout.create_matrix()
+        self._local = np.zeros_like(values)
+        self._krylov: list[int] = []
+
+        self.snes = PETSc.SNES().create(layout.comm)
+        self.snes.setOptionsPrefix(prefix)
+        groups = {n: g for n, g in groups.items() if layout.comm.allreduce(sum(layout.sizes[list(g)])) > 0}
+        linear = DIRECT if preset == "direct" else block_preconditioner(tuple(groups))
+        set_options(prefix, {**NEWTON, "snes_atol": atol, **linear}, user_options)
+        self.snes.setFunction(self._evaluate, self._f)
+        self.snes.setJacobian(self._linearise, self._matrix)
+        self.snes.ksp.setMonitor(self._count)
+        if preset != "direct":
+            pc = self.snes.ksp.pc
+            pc.setType("fieldsplit")
+            pc.setFieldSplitIS(*[(name, layout.index_set(fields)) for name, fields in groups.items()])
+        self.snes.setFromOptions()
+
+    def _count(self, _ksp: PETSc.KSP, iteration: int, _norm: float) -> None:
+        if iteration == 0:
+            self._krylov.append(0)
+        else:
+            self._krylov[-1] = iteration
+
+    def _evaluate(self, _snes: PETSc.SNES, x: PETSc.Vec, f: PETSc.Vec) -> None:
+        self.transfer.to_function(x, self.values)
+        self._local[:] = 0
+        self._residual(self._local)
+        f.set(0)
+        self.transfer.add_to_vector(self._local, f)
+
+    def _linearise(self, _snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, _P: PETSc.Mat) -> None:
+        self.transfer.to_function(x, self.values)
+        A.zeroEntries()
+        self._jacobian(A)
+        A.assemble()
+
+    def local_residual(self) -> FloatArray:
+        """Residual contributions of this rank at the current values, unknowns or not (reactions at fixed nodes)."""
+        self._local[:] = 0
+        self._residual(self._local)
+        return self._local
+
+    def solve(self) -> SolveInfo:
+        """Solve from the current values; they hold the solution afterwards.
+
+        Raises SolverFailure if Newton does not converge.
+        """
+        self._krylov = []
+        self.transfer.to_vector(self.values, self.x)
+        self.snes.solve(None, self.x)
+        self.transfer.to_function(self.x, self.values)
+        reason = self.snes.getConvergedReason()
+        info = SolveInfo(self.snes.getIterationNumber(), self._krylov, self.snes.getFunctionNorm())
+        if reason < 0:
+            ksp = self.snes.ksp.getConvergedReason()
+            raise SolverFailure(
+                f"Newton's method failed after {info.newton} iterations "
+                f"(residual {info.residual:.2e}, SNES reason {reason}, KSP reason {ksp})"
+            )
+        return info
+
+    def destroy(self) -> None:
+        """Free the PETSc objects (collective)."""
+        self.transfer.destroy()
+        for obj in (self.snes, self.x, self._f, self._matrix):
+            obj.destroy()

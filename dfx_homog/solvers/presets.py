@@ -1,0 +1,62 @@
+"""PETSc options by name. User options given after `--` on the command line override them.
+
+iterative: GMRES, preconditioned by block Gauss-Seidel over groups of fields, one algebraic-multigrid V-cycle a group.
+    The potentials of both phases are ONE group: merged, their linearised reaction couples them like an M-matrix and
+    multigrid takes them whole, whereas split potentials need several times the iterations for stiff kinetics.
+direct: MUMPS on the whole Jacobian; only for small problems and for comparison.
+"""
+
+from __future__ import annotations
+
+Options = dict[str, str | float | int | None]
+
+NEWTON: Options = {
+    "snes_type": "newtonls",
+    "snes_linesearch_type": "bt",
+    "snes_rtol": 0.0,
+    "snes_stol": 0.0,
+    "snes_max_it": 12,
+}
+
+DIRECT: Options = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
+
+MULTIGRID: Options = {
+    "pc_type": "hypre",
+    "pc_hypre_type": "boomeramg",
+    "pc_hypre_boomeramg_coarsen_type": "HMIS",
+    "pc_hypre_boomeramg_interp_type": "ext+i",
+    "pc_hypre_boomeramg_P_max": 4,
+    "pc_hypre_boomeramg_strong_threshold": 0.25,
+}
+
+GMRES: Options = {
+    "ksp_type": "fgmres",
+    "ksp_rtol": 1e-6,
+    "ksp_max_it": 300,
+    "ksp_gmres_restart": 60,
+    "pc_type": "fieldsplit",
+    "pc_fieldsplit_type": "multiplicative",
+}
+
+ELLIPTIC: Options = {"ksp_type": "cg", "ksp_rtol": 1e-12, "ksp_max_it": 500, **MULTIGRID}
+
+
+def block_preconditioner(groups: tuple[str, ...]) -> Options:
+    """GMRES options with one multigrid V-cycle for each named group of fields."""
+    options = dict(GMRES)
+    for group in groups:
+        options[f"fieldsplit_{group}_ksp_type"] = "preonly"
+        for key, value in MULTIGRID.items():
+            options[f"fieldsplit_{group}_{key}"] = value
+    return options
+
+
+def set_options(prefix: str, options: Options, user: tuple[str, ...] = ()) -> None:
+    """Put options into the PETSc database under a prefix; `user` are words of the command line, applied last."""
+    from petsc4py import PETSc
+
+    database = PETSc.Options()
+    for key, value in options.items():
+        database.setValue(prefix + key, value)
+    if user:
+        database.insertString(" ".join(user))

@@ -1,0 +1,135 @@
+"""Errors of the homogenised model against the resolved one, leading order and with first-order correctors.
+
+For a field u of the resolved model and its homogenised partner u0(y1):
+    l2 = ||u - u0|| / ||u0||,               h1 = ||grad u - grad u0|| / ||grad u0||,
+    corrected: u0 + delta W(y/delta) . grad u0 in place of u0, W the corrector of the field's cell problem;
+    interior: the same integral one tenth of the cell away from collectors and separator faces.
+Norms over the field's own domain. c_s is compared with the two-scale c_s(y1, z = y/delta).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from dfx_homog import _compat
+from dfx_homog._compat import FloatArray
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
+from dfx_homog.models.effective import EffectiveMedium
+from dfx_homog.models.fields import quadrature_degrees
+from dfx_homog.models.meso import NAMES as MESO_NAMES
+from dfx_homog.models.resolved import ResolvedModel
+from dfx_homog.studies.reference import MesoState
+
+Errors = dict[str, dict[str, float | None]]
+FIELDS = ("Phi_s", "Phi_e", "c_e", "c_s", "T")
+CORRECTOR = {"Phi_s": "S", "Phi_e": "B", "c_e": "B", "T": "K"}
+MARGIN = 0.1  # of the cell's thickness, left out at collectors and separator faces in "interior"
+
+
+class Comparison:
+    """Error integrals on one resolved mesh; everything lives in discontinuous spaces, cell by cell.
+
+    Values at the nodes of each cell are copied or evaluated there, so that slopes may jump between regions.
+    """
+
+    def __init__(self, model: ResolvedModel, media: tuple[EffectiveMedium, ...], solid_nodes: tuple[np.ndarray, ...]):
+        """media: of the three regions; solid_nodes: unit-cell node -> particle node, negative and positive electrode."""
+        self.model, self.tiled = model, model.tiled
+        tiled, mesh = self.tiled, self.tiled.mesh
+        self._cells = len(tiled.cell_unit)
+        space = fem.functionspace(mesh, ("DG", tiled.order))
+        self._map = space.dofmap.list[: self._cells]
+        self._u, self._u0, self._W, self._slope = (fem.Function(space) for _ in range(4))
+        self._weight = fem.Function(fem.functionspace(mesh, ("DG", 0)))
+        self._switch = fem.Constant(mesh, 0.0)
+        delta = fem.Constant(mesh, tiled.scale)
+        error = self._u - self._u0 - self._switch * delta * self._W * self._slope
+        # the squared error is of degree 2(k + 1) with the corrector's product
+        dx = ufl.Measure("dx", mesh, metadata={"quadrature_degree": quadrature_degrees(tiled.order)[0] + 2})
+        self._l2 = _compat.compile_form(self._weight * error**2 * dx)
+        self._h1 = _compat.compile_form(self._weight * ufl.inner(ufl.grad(error), ufl.grad(error)) * dx)
+
+        self._y = self._on_cells(model.coordinates[:, 0])
+        self._region = np.broadcast_to(tiled.cell_region[:, None], self._y.shape)
+        self._unit_nodes = np.empty(self._y.shape, dtype=np.int64)
+        for r, unit in enumerate(tiled.cells):
+            here = tiled.cell_region == r
+            self._unit_nodes[here] = unit.cells[tiled.cell_unit[here]]
+        self._correctors = {name: self._tile_corrector(name, media) for name in ("S", "B", "K")}
+        self._solid_nodes = solid_nodes
+        ends = np.cumsum([0, *tiled.counts]) * tiled.scale
+        middle = self._y.mean(axis=1)
+        self._interior = np.min(np.abs(middle[:, None] - ends), axis=1) > MARGIN
+
+    def _on_cells(self, nodal: FloatArray) -> FloatArray:
+        return np.asarray(nodal[self.model.forms.space.dofmap.list[: self._cells]])
+
+    def _tile_corrector(self, name: str, media: tuple[EffectiveMedium, ...]) -> FloatArray:
+        out = np.zeros(self._y.shape)
+        for r, medium in enumerate(media):
+            if name in medium.problems:
+                here = self.tiled.cell_region == r
+                out[here] = medium.problems[name].correctors[self._unit_nodes[here], 0]
+        return out
+
+    def _domain(self, field: str) -> np.ndarray:
+        if field == "T":
+            return np.ones(self._cells, dtype=bool)
+        return np.asarray(self.tiled.phase == (SOLID if field.endswith("_s") else ELECTROLYTE))
+
+    def _norm(self, form: fem.Form) -> float:
+        return float(np.sqrt(max(self.model.sum(fem.assemble_scalar(form)), 0.0)))
+
+    def _set_weight(self, cells: np.ndarray) -> None:
+        dofs = self._weight.function_space.dofmap.list[: self._cells, 0]
+        self._weight.x.array[dofs] = cells
+
+    def _load(self, field: str, state: MesoState) -> None:
+        """Put resolved and homogenised field, corrector and slope into the functions of the error forms."""
+        resolved = self._on_cells(self.model.values[:, self.model.component(field)])
+        self._u.x.array[self._map] = resolved
+        if field == "c_s":
+            value = np.zeros(self._y.shape)
+            for electrode, nodes in enumerate(self._solid_nodes):
+                here = (self.tiled.cell_region == 2 * electrode) & (self.tiled.phase == SOLID)
+                value[here] = state.concentration(electrode, self._y[here], nodes[self._unit_nodes[here]])
+            self._u0.x.array[self._map] = value
+            self._slope.x.array[:] = 0
+            return
+        value, slope = state.evaluate(MESO_NAMES.index(field), self._y, self._region)
+        self._u0.x.array[self._map] = value
+        self._slope.x.array[self._map] = slope
+        self._W.x.array[self._map] = self._correctors[CORRECTOR[field]]
+
+    def errors(self, state: MesoState) -> Errors:
+        """Relative errors of every field at the model's current time, which must be the state's."""
+        return {field: self._field_errors(field, state) for field in FIELDS}
+
+    def _field_errors(self, field: str, state: MesoState) -> dict[str, float | None]:
+        self._load(field, state)
+        domain = self._domain(field)
+        self._set_weight(domain)
+        found: dict[str, Any] = {}
+        for switch, suffix in ((0.0, ""), (1.0, "_corrected")):
+            self._switch.value = switch
+            found["l2" + suffix], found["h1" + suffix] = self._norm(self._l2), self._norm(self._h1)
+        self._set_weight(domain & self._interior)
+        found["h1_corrected_interior"] = self._norm(self._h1)
+        resolved = self._u.x.array.copy()
+        self._u.x.array[:] = 0
+        self._switch.value = 0.0
+        interior_scale = self._norm(self._h1)
+        self._set_weight(domain)
+        scale = {"l2": self._norm(self._l2), "h1": self._norm(self._h1)}
+        self._u.x.array[:] = resolved
+        out: dict[str, float | None] = {}
+        for key, value in found.items():
+            reference = interior_scale if key.endswith("interior") else scale[key[:2]]
+            out[key] = value / reference if reference > 0 else None
+        if field == "c_s":
+            out |= {"l2_corrected": None, "h1_corrected": None, "h1_corrected_interior": None}
+        return out

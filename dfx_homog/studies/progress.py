@@ -1,0 +1,73 @@
+"""What a user sees of long work: a bar on a terminal, plain lines in a batch log; always a copy in log.txt."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from mpi4py import MPI
+
+LINE_EVERY = 10.0  # seconds between progress lines in a batch log
+
+
+class Log:
+    """Messages of rank 0 to the terminal (unless quiet) and to out/log.txt."""
+
+    def __init__(self, comm: MPI.Comm, out: Path, *, quiet: bool = False):
+        self._active = comm.rank == 0
+        self._quiet = quiet
+        self._start = time.perf_counter()
+        self._bar = False
+        self._last = 0.0
+        self._file = (out / "log.txt").open("a", encoding="utf-8") if self._active else None
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            if error is not None:
+                self._write(f"stopped: {error}")
+            self._end_bar()
+            self._file.close()
+
+    def _write(self, message: str) -> None:
+        assert self._file is not None
+        print(f"{time.perf_counter() - self._start:8.1f} s  {message}", file=self._file, flush=True)
+
+    def _end_bar(self) -> None:
+        if self._bar:
+            print(file=sys.stderr, flush=True)
+            self._bar = False
+
+    def say(self, message: str) -> None:
+        """One line."""
+        if not self._active:
+            return
+        self._write(message)
+        if not self._quiet:
+            self._end_bar()
+            print(message, file=sys.stderr, flush=True)
+
+    def step(self, label: str, done: int, total: int, detail: str = "") -> None:
+        """Progress of a loop."""
+        if not self._active:
+            return
+        message = f"{label}: {done}/{total}  {detail}"
+        self._write(message)
+        if self._quiet:
+            return
+        if sys.stderr.isatty():
+            width = 24
+            bar = "#" * (width * done // max(total, 1))
+            print(f"\r{label} [{bar:<{width}}] {done}/{total}  {detail}\x1b[K", end="", file=sys.stderr, flush=True)
+            self._bar = True
+            if done == total:
+                self._end_bar()
+        elif done == total or time.perf_counter() - self._last > LINE_EVERY:
+            self._last = time.perf_counter()
+            print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,127 @@
+"""From a checked run file to unit cells, effective media and models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from dfx_homog.microstructure.build import build_unit_cell, face_breaks
+from dfx_homog.microstructure.components import connected_components
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
+from dfx_homog.models.effective import EffectiveMedium, effective_medium
+from dfx_homog.models.homogenised import HomogenisedModel
+from dfx_homog.models.meso import coefficients
+from dfx_homog.models.resolved import ResolvedModel
+from dfx_homog.models.resolved_forms import Material
+from dfx_homog.parameters.physics import physics_from_run
+from dfx_homog.runfile import ELECTRODES, REGIONS, Microstructure, Run
+from dfx_homog.solvers.timestepping import time_steps
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Run file, communicator and solver options of one command."""
+
+    comm: MPI.Comm
+    run: Run
+    petsc: tuple[str, ...] = ()
+
+    def unit_cells(self) -> dict[str, UnitCell]:
+        """Mesh of every microstructure of the run file.
+
+        The three regions of a battery cell get the same nodes on their faces z1 = 0 and z1 = 1, so that tiles fit.
+        """
+        run, specs = self.run, self.run.microstructure
+        if run.cell is None or not all(name in specs for name in REGIONS):
+            return {name: build_unit_cell(name, spec, self.comm) for name, spec in specs.items()}
+        orders = {name: specs[name].order for name in REGIONS}
+        if len(set(orders.values())) > 1:
+            raise run.problem("microstructure.separator.order", f"must be the same in all regions, not {orders}")
+        breaks = sorted({round(b, 12) for name in REGIONS for b in face_breaks(specs[name])})
+        size = min(specs[name].mesh_size for name in REGIONS)
+        return {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
+
+    def effective_media(self, cells: dict[str, UnitCell]) -> dict[str, EffectiveMedium]:
+        """Cell problems of every microstructure."""
+        preset = self.run.solver.preset
+        return {
+            name: effective_medium(
+                self.comm, cell, material(self.run.microstructure[name]), preset=preset, user=self.petsc
+            )
+            for name, cell in cells.items()
+        }
+
+    def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
+        """The resolved model with the given unit cells through the regions."""
+        run = self.run
+        for name in ELECTRODES:
+            self._check_electrode(cells[name])
+        return ResolvedModel(
+            self.comm,
+            physics_from_run(run),
+            tuple(cells[name] for name in REGIONS),
+            tuple(material(run.microstructure[name]) for name in REGIONS),
+            periods,
+            run.cell.lateral_periods,
+            lateral_periodic=run.cell.lateral == "periodic",
+            preset=run.solver.preset,
+            user_options=self.petsc,
+        )
+
+    def homogenised(self, cells: dict[str, UnitCell], media: dict[str, EffectiveMedium]) -> HomogenisedModel:
+        """The homogenised model on a line."""
+        run = self.run
+        for name in ELECTRODES:
+            self._check_electrode(cells[name])
+            self._check_conduction(media[name])
+        self._check_conduction(media["separator"])
+        return HomogenisedModel(
+            self.comm,
+            physics_from_run(run),
+            (cells["negative"], cells["positive"]),
+            tuple(coefficients(media[n], material(run.microstructure[n]), separator=n == "separator") for n in REGIONS),
+            tuple(float(p) for p in run.cell.periods),
+            run.homogenised.elements,
+            user_options=self.petsc,
+        )
+
+    def step_count(self) -> int:
+        """Time steps of the protocol."""
+        run = self.run
+        protocol = [(s.current, s.duration) for s in run.protocol.steps]
+        return sum(1 for _ in time_steps(protocol, run.time.dt, run.time.scheme))
+
+    def _check_electrode(self, cell: UnitCell) -> None:
+        """Both phases of an electrode must carry current through it, in one piece."""
+        for phase, name in ((SOLID, "solid"), (ELECTROLYTE, "electrolyte")):
+            parts = [c for c in connected_components(cell) if c.phase == phase]
+            if not any(c.percolates[0] for c in parts):
+                raise self.run.problem(
+                    f"microstructure.{cell.name}.geometry",
+                    f"its {name} does not percolate in direction 1 (S_11 or B_11 is zero), so no current can pass",
+                )
+            if any(not any(c.percolates) for c in parts):
+                raise self.run.problem(
+                    f"microstructure.{cell.name}.geometry",
+                    f"parts of its {name} are detached; this version needs every part to percolate",
+                )
+
+    def _check_conduction(self, medium: EffectiveMedium) -> None:
+        """One meso dimension is exact for periodic sides, or insulated ones without off-diagonal terms."""
+        if self.run.cell.lateral == "periodic":
+            return
+        for name in medium.problems:
+            tensor = medium.problems[name].tensor
+            if np.abs(tensor[0, 1:]).max() > 1e-8 * np.abs(tensor).max():
+                raise self.run.problem(
+                    "cell.lateral",
+                    f'"insulated" with off-diagonal {name}_1j in {medium.cell.name} needs more than one meso '
+                    'dimension, which this version does not have (allowed: "periodic")',
+                )
+
+
+def material(spec: Microstructure) -> Material:
+    """Coefficients of a microstructure's two phases."""
+    return Material(spec.sigma_s, spec.k_s, spec.k_e, spec.rho_cp_s, spec.rho_cp_e)

@@ -1,0 +1,40 @@
+"""`dfx-homog resolved` and `dfx-homog homogenised`: one model through the run file's protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpi4py import MPI
+
+from dfx_homog.io.results import write_json
+from dfx_homog.models.transient import TransientModel
+from dfx_homog.runfile import Run
+from dfx_homog.runoptions import RunOptions
+from dfx_homog.studies.march import march
+from dfx_homog.studies.progress import Log
+from dfx_homog.studies.setup import Problem
+
+
+def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
+    """The resolved model with cell.periods unit cells."""
+    comm = MPI.COMM_WORLD
+    problem = Problem(comm, run, opts.petsc)
+    model = problem.resolved(problem.unit_cells(), run.cell.periods)
+    _simulate(model, run, out, opts, "resolved")
+
+
+def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
+    """The homogenised model; tensors from the cell problems of the same run."""
+    comm = MPI.COMM_WORLD
+    problem = Problem(comm, run, opts.petsc)
+    cells = problem.unit_cells()
+    _simulate(problem.homogenised(cells, problem.effective_media(cells)), run, out, opts, "homogenised")
+
+
+def _simulate(model: TransientModel, run: Run, out: Path, opts: RunOptions, label: str) -> None:
+    with Log(model.comm, out, quiet=opts.quiet) as log:
+        log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
+        result = march(model, run, out / "history.csv", log, label)
+        write_json(out / "result.json", result.result(model.dofs, model.comm.size), model.comm)
+        log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}; results in {out}")
+    model.destroy()

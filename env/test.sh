@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Part of dfx, run inside the environment: ./dfx test [ARGS …].
+# Without ARGS: ruff, mypy, then all tests. With ARGS: only pytest, with them. Every stage has a time limit.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+limit=1500 # seconds for one stage; the whole suite takes a fraction of it
+failed=()
+summary=()
+others=$(mktemp -d)
+trap 'rm -rf "$others"' EXIT
+child=''
+trap '[ -z "$child" ] || kill -TERM "$child" 2>/dev/null; wait; echo "interrupted"; exit 130' INT TERM USR1
+
+# stage NAME COMMAND …
+stage() {
+    local name=$1 start=$EPOCHREALTIME status seconds
+    shift
+    printf '\n== %s\n' "$name"
+    timeout --kill-after=20 "$limit" "$@" &
+    child=$!
+    wait $child; status=$?
+    # 5: no test was selected, which is right for a selection that has none with this marker
+    [ $status = 5 ] && [ "$name" != 'pytest, serial' ] && status=0
+    seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+    case $status in
+        0) summary+=("passed  $name  ($seconds s)") ;;
+        124 | 137) summary+=("FAILED  $name: ended after the time limit of $limit s"); failed+=("$name") ;;
+        *) summary+=("FAILED  $name: status $status  ($seconds s)"); failed+=("$name") ;;
+    esac
+    return $status
+}
+
+# ruff and mypy, pinned in pyproject.toml, in a folder of their own: the package does not need them.
+find_lint() {
+    local pins place
+    mapfile -t pins < <(sed -n 's/^lint = \[\(.*\)\]/\1/p' pyproject.toml | grep -o '"[^"]*"' | tr -d '"')
+    place=$XDG_CACHE_HOME/lint-$(IFS=+; echo "${pins[*]}")
+    lint=$place/bin
+    [ -e "$place/finished" ] && return
+    printf 'installing %s\n' "${pins[*]}"
+    (
+        exec 9>"$place.lock"
+        flock 9
+        [ -e "$place/finished" ] && exit
+        rm -rf "$place"
+        python3 -m venv --without-pip "$place" \
+            && python3 -m pip --python "$place/bin/python" install --quiet "${pins[@]}" && touch "$place/finished"
+    )
+}
+
+run_lint() {
+    if find_lint; then
+        stage 'ruff check' "$lint/ruff" check .
+        stage 'ruff format' "$lint/ruff" format --check --quiet .
+        stage 'mypy' "$lint/mypy" --python-executable "$(command -v python)" --cache-dir "$XDG_CACHE_HOME/mypy"
+    elif [ "${CI:-}" = true ]; then
+        summary+=('FAILED  ruff and mypy could not be installed from PyPI')
+        failed+=(lint)
+    else
+        summary+=('skipped ruff and mypy: they could not be installed from PyPI')
+    fi
+}
+
+# The user's -m is joined with that of the stage.
+marker='' args=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        -m) marker=${2:-}; shift ;;
+        -m?*) marker=${1#-m} ;;
+        *) args+=("$1") ;;
+    esac
+    shift
+done
+[ -n "$marker" ] || [ ${#args[@]} -gt 0 ] || run_lint
+
+# Rank 0 prints; what the others print is shown when the stage fails.
+quiet='
+rank=${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-${PMI_RANK:-0}}}
+[ "$rank" = 0 ] || exec >"$DFX_TEST_OTHERS/rank-$rank" 2>&1
+exec python -m pytest "$@"'
+
+parallel() {
+    local ranks=$1 mark=$2 file
+    rm -f "$others"/*
+    DFX_TEST_OTHERS=$others stage "pytest, $ranks ranks" bash env/mpirun.sh "$ranks" \
+        bash -c "$quiet" pytest "${args[@]}" --color=no -p no:cacheprovider -m "${marker:+($marker) and }$mark" && return
+    for file in "$others"/*; do
+        printf -- '-- the end of what %s printed\n' "${file##*/}"
+        tail -n 60 "$file"
+    done
+}
+
+stage 'pytest, serial' python -m pytest "${args[@]}" ${marker:+-m "$marker"}
+parallel 2 mpi
+parallel 3 mpi3
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+[ ${#failed[@]} = 0 ]

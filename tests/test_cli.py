@@ -1,0 +1,232 @@
+"""The command line: exit statuses, one message on any number of ranks, where results go, what `check` prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfx_homog import cli
+from dfx_homog.errors import BadInput, SolverFailure
+from dfx_homog.io.provenance import write_run_toml
+from dfx_homog.runfile import Run, load
+from dfx_homog.runoptions import RunOptions
+
+TOP = Path(__file__).resolve().parents[1]
+QUICKSTART = str(TOP / "runs" / "quickstart.toml")
+CELL = """
+[microstructure.one]
+geometry = "wavy"
+w0 = 0.27
+w1 = 0.12
+mesh_size = 0.2
+"""
+
+
+@pytest.fixture
+def cell_file(tmp_path: Path) -> Path:
+    path = tmp_path / "one.toml"
+    path.write_text(CELL)
+    return path
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, Path, RunOptions]]:
+    """Replaces the study behind `cell`; collects what it is called with."""
+    made: list[tuple[Run, Path, RunOptions]] = []
+    module = types.ModuleType("a_study")
+    module.run_cell = lambda run, out, options: made.append((run, out, options))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_study", module)
+    monkeypatch.setitem(cli.STUDIES, "cell", ("a_study", "run_cell"))
+    return made
+
+
+def rank() -> int:
+    from mpi4py import MPI
+
+    return int(MPI.COMM_WORLD.rank)
+
+
+@pytest.mark.mpi
+@pytest.mark.mpi3
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cell", "no-such-file.toml"], "no-such-file.toml: no such file"),
+        ([], "required: COMMAND, FILE"),
+        (["cell"], "required: FILE"),
+        (["cook", QUICKSTART], "cook: no such command (allowed: cell, resolved"),
+        (["rve", QUICKSTART], "rve: not in this version"),
+        (["scaling", QUICKSTART], "scaling: not in this version"),
+        (["citations", "."], "citations: not in this version"),
+        (["cell", QUICKSTART, "--fast"], "--fast"),
+        (["cell", QUICKSTART, "--ou", "x"], "--ou"),
+        (["cell", QUICKSTART, "more"], "more"),
+        (["cell", QUICKSTART, "--quiet", "-v"], "not allowed with"),
+        (["--restart", "resolved", QUICKSTART], "--restart: not in this version"),
+        (["resolved", "--wall-time=5", QUICKSTART], "--wall-time: not in this version"),
+        (["report", "no-such-directory"], "no-such-directory: no such directory"),
+        (["check", QUICKSTART, "--set", "time.dt=0"], "time.dt: 0 is out of range"),
+        (["convergence", "--set=convergence.periods=[[2,1,2]]", QUICKSTART], "convergence.periods"),
+        (["cell", QUICKSTART, "--set", "microstructure.negative.w0=0.378"], "microstructure.negative: w0"),
+    ],
+)
+def test_bad_input(words: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    if rank() == 0:
+        assert message in err
+        assert err.count("\n") == 1
+    else:
+        assert err == ""
+
+
+def test_bad_input_leaves_nothing(cell_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    assert cli.main(["resolved", str(cell_file), "--out", str(out)]) == 2
+    assert not out.exists()
+
+
+def test_out_that_is_a_file_is_refused(cell_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["cell", str(cell_file), "--out", str(cell_file)]) == 2
+    assert f"--out {cell_file}" in capfd.readouterr().err
+    assert cell_file.read_text() == CELL
+    assert cli.main(["cell", str(cell_file), "--out", str(cell_file / "below")]) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cell", "FILE", "--out", "OUT", "-v"],
+        ["-v", "--out", "OUT", "cell", "FILE"],
+        ["cell", "-v", "FILE", "--out=OUT"],
+    ],
+)
+def test_options_anywhere(
+    words: list[str], cell_file: Path, tmp_path: Path, calls: list[tuple[Run, Path, RunOptions]]
+) -> None:
+    names = {"FILE": str(cell_file), "OUT": str(tmp_path / "out"), "--out=OUT": f"--out={tmp_path / 'out'}"}
+    words = [names.get(w, w) for w in words]
+    assert cli.main([*words, "--set", "microstructure.one.w0=0.3", "--", "-ksp_monitor", "--set"]) == 0
+    [(run, out, options)] = calls
+    assert run.microstructure["one"].w0 == 0.3  # type: ignore[union-attr]
+    assert out == options.out == tmp_path / "out"
+    assert (options.quiet, options.verbose, options.petsc) == (False, True, ("-ksp_monitor", "--set"))
+
+
+def test_run_toml_is_a_run_file(cell_file: Path, tmp_path: Path, calls: list[Any]) -> None:
+    assert cli.main(["cell", str(cell_file), "--out", str(tmp_path / "out")]) == 0
+    written = tmp_path / "out" / "run.toml"
+    assert load(written).model_dump() == calls[0][0].model_dump()
+    text = written.read_text()
+    for name in ("dolfinx", "petsc", "python", "ranks: 1", "host", "date", "input"):
+        assert f"# {name}" in text
+    assert "order = 1" in text  # a default
+
+
+def test_names_in_provenance_stay_comments(cell_file: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "a\n[time]\nb.toml"
+    strange.write_text(CELL)
+    write_run_toml(load(strange), tmp_path, types.SimpleNamespace(rank=0, size=1))
+    assert load(tmp_path / "run.toml").model_dump() == load(cell_file).model_dump()
+
+
+def test_default_directory_is_new_every_time(
+    cell_file: Path, tmp_path: Path, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        assert cli.main(["cell", "one.toml"]) == 0
+    outs = [out for _, out, _ in calls]
+    assert len(set(outs)) == 3
+    assert all(out.parent == Path("runs/out") and out.name.startswith("one-") for out in outs)
+
+
+def test_results_of_an_earlier_run_do_not_stay(cell_file: Path, tmp_path: Path, calls: list[Any]) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert cli.main(["cell", str(cell_file), "--out", str(tmp_path)]) == 0
+    assert not (tmp_path / "result.json").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(BadInput("S_11 is zero,\nsee S"), 2), (SolverFailure("at t = 0.1"), 3)]
+)
+def test_errors_of_a_study(
+    error: Exception,
+    status: int,
+    cell_file: Path,
+    tmp_path: Path,
+    calls: list[Any],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def give_up(*_: Any) -> None:
+        raise error
+
+    sys.modules["a_study"].run_cell = give_up  # type: ignore[attr-defined]
+    assert cli.main(["cell", str(cell_file), "--out", str(tmp_path / "out")]) == status
+    assert capfd.readouterr().err == " ".join(str(error).split()) + "\n"
+
+
+class AloneComm:
+    """Two ranks of which the other one never comes to a barrier."""
+
+    size, rank, aborted = 2, 1, 0
+
+    def Ibarrier(self) -> Any:
+        return types.SimpleNamespace(Test=lambda: False)
+
+    def Abort(self, status: int) -> None:
+        self.aborted = status
+
+
+def test_a_rank_that_fails_alone_speaks_and_ends_all(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "PATIENCE", 0.05)
+    comm = AloneComm()
+    cli.fail(SolverFailure("particle 7"), comm, 3)
+    assert comm.aborted == 3
+    assert capfd.readouterr().err == "particle 7\n"
+
+
+def test_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = capfd.readouterr().out
+    assert all(word in text for word in (*cli.STUDIES, "check", "report", "--set", "--out"))
+
+
+def test_check(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", QUICKSTART]) == 0
+    text = capfd.readouterr().out
+    for words in (
+        "suits: cell, resolved, homogenised, convergence",
+        "25 steps",
+        "delta = 1/5",
+        "unknowns",
+        "MB",
+        "meso",
+    ):
+        assert words in text
+
+
+def test_check_of_a_mesh_too_fine_to_make_is_quick(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", QUICKSTART, "--set", "microstructure.negative.mesh_size=1e-6"]) == 0
+    assert "not counted" in capfd.readouterr().out
+
+
+def test_refusing_does_not_load_the_solvers(tmp_path: Path) -> None:
+    code = (
+        "import sys; from dfx_homog import cli; status = cli.main(['cell', 'none.toml']); "
+        "print(status, [m for m in ('dolfinx', 'petsc4py.PETSc', 'gmsh', 'scipy', 'ufl') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout == "2 []\n"

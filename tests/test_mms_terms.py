@@ -1,0 +1,233 @@
+"""Manufactured solutions, one conservation law at a time: order 2 (P1) and 3 (P2, curved cells) in L2.
+
+The weak terms are those of dfx_homog.physics; the sources are the strong equations, written down here on their own,
+so that a wrong sign or factor in a weak term leaves an error that does not vanish. The mesh is the unit cell with a
+disk, whose cells along the circle are curved for order 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import ufl
+from helpers import Problem, disks, l2, one_tile, slope
+from ufl import cos, div, dot, exp, grad, pi, sin
+
+from dfx_homog.microstructure.unitcell import SOLID
+from dfx_homog.models.fields import quadrature_degrees
+from dfx_homog.physics import heat, kinetics, temperature, transport
+
+pytestmark = pytest.mark.mpi
+
+SIZES = {1: (0.1, 0.05, 0.025), 2: (0.2, 0.1, 0.05)}
+LOW, HIGH, GAMMA = 1, 2, 3
+LAMBDA, RISE, DT = 2.0, 0.3, 0.4
+TENSOR = ((1.4, 0.3), (0.3, 0.8))
+
+
+class Case(Problem):
+    """One tile with measures as the models use them, and exact measures for sources and errors."""
+
+    def __init__(self, h: float, order: int, fields: int, solid_only: bool = False):
+        tiled = one_tile(disks(0.3), h, order)
+        solid = np.flatnonzero(tiled.phase == SOLID).astype(np.int32)
+        super().__init__(tiled, fields, solid if solid_only else None)
+        cells = solid if solid_only else np.arange(len(tiled.phase), dtype=np.int32)
+        tags = {LOW: tiled.end_facets(0), HIGH: tiled.end_facets(1), GAMMA: tiled.interface_facets(0, (0, 1))}
+        volumes, facets = [(1, cells)], [(tag, f.ravel()) for tag, f in tags.items()]
+
+        def measure(kind: str, data: Any, degree: int) -> Any:
+            return ufl.Measure(kind, tiled.mesh, subdomain_data=data, metadata={"quadrature_degree": degree})
+
+        volume, surface = quadrature_degrees(order)
+        self.dx, self.ds = measure("dx", volumes, volume)(1), measure("ds", facets, surface)
+        self.dx_exact = measure("dx", volumes, 2 * order + 4)(1)
+        self.ds_exact = measure("ds", facets, 2 * order + 4)
+        self.x, self.n = ufl.SpatialCoordinate(tiled.mesh), ufl.FacetNormal(tiled.mesh)
+        self.test = [self.v] if fields == 1 else [self.v[i] for i in range(fields)]
+        self.field = [self.u] if fields == 1 else [self.u[i] for i in range(fields)]
+
+    def fix_low_end(self, field: int) -> None:
+        """Prescribe zero at z1 = 0."""
+        self.fixed[np.abs(self.points[:, 0]) < 1e-10, field] = True
+
+    def source(self, f: Any, test: Any) -> Any:
+        """- int f v: the strong left-hand side of the exact solution."""
+        return -f * test * self.dx_exact
+
+    def flux_at_ends(self, flux: Any, test: Any, tags: tuple[int, ...]) -> Any:
+        """Prescribe the exact solution's normal flux."""
+        return sum(transport.outflow(dot(flux, self.n), test, self.ds_exact(t)) for t in tags)
+
+    def errors(self, exact: list[Any]) -> list[float]:
+        return [
+            l2(self.mesh.comm, u - e, self.dx_exact) for u, e in zip(self.field, exact, strict=True)
+        ]
+
+
+def check(run: Callable[[float, int], list[float]], order: int) -> None:
+    """Fitted order of every field."""
+    errors = [run(h, order) for h in SIZES[order]]
+    fitted = slope(SIZES[order], errors)
+    print('SLOPE', fitted, errors)
+    assert np.all(fitted > order + 1 - 0.12), (fitted, errors)
+    assert np.all(fitted < order + 1 + 0.35), (fitted, errors)
+
+
+def matrix() -> Any:
+    return ufl.as_matrix(TENSOR)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("tensor", [False, True], ids=["scalar", "tensor"])
+def test_ohm(order: int, tensor: bool) -> None:
+    """div(-sigma grad Phi) = f, the flux given at z1 = 1."""
+
+    def run(h: float, order: int) -> list[float]:
+        case = Case(h, order, 1)
+        sigma = matrix() if tensor else 1.7
+        x, y = case.x
+        exact = sin(2 * x) * (1 + 0.5 * sin(2 * pi * y))
+        current = -dot(matrix(), grad(exact)) if tensor else -1.7 * grad(exact)
+        case.fix_low_end(0)
+        case.solve(
+            transport.divergence(transport.ohmic_current(sigma, case.u), case.v, case.dx)
+            + case.flux_at_ends(current, case.v, (HIGH,))
+            + case.source(div(current), case.v)
+        )
+        return case.errors([exact])
+
+    check(run, order)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_nernst_planck(order: int) -> None:
+    """Species and charge together, Einstein mobility, Arrhenius diffusivities, a geometry tensor, one Euler step."""
+
+    def run(h: float, order: int) -> list[float]:
+        case = Case(h, order, 2)
+        x, y = case.x
+        T = 0.5 * x * (1 + x) + 0.2 * cos(2 * pi * y)
+        c_exact = 1.2 + 0.4 * sin(2 * x) * cos(2 * pi * y)
+        c_before = 1.0 + 0.3 * x
+        phi_exact = 0.6 * x * (2 - x) * (1 + 0.4 * sin(2 * pi * y))
+
+        hot = 1 + RISE * T
+        D_L = 0.9 * exp(1.5 * (1 - 1 / hot))
+        D_A = 1.6 * exp(0.7 * (1 - 1 / hot))
+        grad_c, grad_phi = grad(c_exact), grad(phi_exact)
+        species = -dot(matrix(), D_L * grad_c + LAMBDA * D_L / hot * c_exact * grad_phi)
+        anions = -dot(matrix(), D_A * grad_c - LAMBDA * D_A / hot * c_exact * grad_phi)
+        charge = species - anions  # Li+ carries charge +1, A- charge -1
+
+        c, phi = case.field
+        v, w = case.test
+        weak_L = temperature.arrhenius(0.9, 1.5, RISE, T)
+        weak_A = temperature.arrhenius(1.6, 0.7, RISE, T)
+        mu_L, mu_A = (temperature.einstein_mobility(D, RISE, T) for D in (weak_L, weak_A))
+        N = transport.species_flux(weak_L, mu_L, LAMBDA, c, phi, matrix())
+        i = transport.electrolyte_current(weak_L, weak_A, mu_L, mu_A, LAMBDA, c, phi, matrix())
+        case.fix_low_end(1)
+        case.set(0, lambda p: 1.0 + 0 * p[:, 0])
+        case.solve(
+            transport.storage((c - c_before) / DT, v, case.dx)
+            + transport.divergence(N, v, case.dx)
+            + case.flux_at_ends(species, v, (LOW, HIGH))
+            + case.source((c_exact - c_before) / DT + div(species), v)
+            + transport.divergence(i, w, case.dx)
+            + case.flux_at_ends(charge, w, (HIGH,))
+            + case.source(div(charge), w)
+        )
+        return case.errors([c_exact, phi_exact])
+
+    check(run, order)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_heat(order: int) -> None:
+    """Conduction, storage, Robin cooling at both ends and the Joule heat of a potential that is solved for, too."""
+
+    def run(h: float, order: int) -> list[float]:
+        case = Case(h, order, 2)
+        x, y = case.x
+        phi_exact = sin(2 * x) * (1 + 0.3 * cos(2 * pi * y))
+        T_exact = 0.3 + x * x + 0.4 * exp(-x) * sin(2 * pi * y)
+        T_before = 0.2 * cos(2 * pi * y)
+        sigma = 1.3 * exp(-0.8 * RISE * T_exact / (1 + RISE * T_exact))
+        current, conduction = -sigma * grad(phi_exact), -dot(matrix(), grad(T_exact))
+        power = LAMBDA * sigma * dot(grad(phi_exact), grad(phi_exact))
+        rho_cp, cooling, ambient = 1.5, 0.7, 0.1
+
+        phi, T = case.field
+        v, w = case.test
+        i = transport.ohmic_current(temperature.arrhenius(1.3, -0.8, RISE, T), phi)
+        weak = (
+            transport.divergence(i, v, case.dx)
+            + case.flux_at_ends(current, v, (HIGH,))
+            + case.source(div(current), v)
+            + transport.storage(rho_cp * (T - T_before) / DT, w, case.dx)
+            + transport.divergence(heat.conduction(matrix(), T), w, case.dx)
+            - heat.joule(LAMBDA, i, phi) * w * case.dx
+            + case.source(rho_cp * (T_exact - T_before) / DT + div(conduction) - power, w)
+        )
+        for end in (LOW, HIGH):
+            excess = dot(conduction, case.n) - cooling * (T_exact - ambient)
+            weak += transport.outflow(cooling * (T - ambient), w, case.ds(end))
+            weak += transport.outflow(excess, w, case.ds_exact(end))
+        case.fix_low_end(0)
+        case.solve(weak)
+        return case.errors([phi_exact, T_exact])
+
+    check(run, order)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_particle_with_reaction(order: int) -> None:
+    """d_t c = div(delta^2 D_s(c) grad c) in a disk; Butler-Volmer and double layer on the circle."""
+    beta, c_max, delta, G, GC = 0.4, 1.3, 0.5, 1.5, 0.2
+
+    def run(h: float, order: int) -> list[float]:
+        case = Case(h, order, 1, solid_only=True)
+        x, y = case.x
+        exact = 0.6 + 0.3 * sin(3 * x) * cos(2 * y)
+        before = 0.5 + 0.2 * x * y
+        c_e, T = 1 + 0.3 * sin(2 * pi * y), 0.4 * x
+        phi_s, phi_e, jump_rate = 0.3 + 0.2 * x, -0.1 * y, 0.4 * cos(x)
+
+        flux = -(delta**2) * (1 + 0.5 * exact) * grad(exact)
+        eta = phi_s - phi_e - (0.25 - 0.4 * exact / c_max)
+        f = LAMBDA * eta / (1 + RISE * T)
+        g = exact**beta * ((1 - exact / c_max) * c_e) ** (1 - beta) * (exp(f) - 1) * exp(-beta * f)
+        reaction = delta * (G * g + GC * jump_rate)
+
+        c = case.u
+        weak_eta = kinetics.overpotential(phi_s, phi_e, 0.25 - 0.4 * c / c_max)
+        weak_g = kinetics.butler_volmer(c, c_e, weak_eta, T, beta, c_max, LAMBDA, RISE)
+        case.set(0, lambda p: 0.5 + 0 * p[:, 0])
+        case.solve(
+            transport.storage((c - before) / DT, case.v, case.dx)
+            + transport.divergence(transport.particle_flux(1 + 0.5 * c, c, delta), case.v, case.dx)
+            + delta * transport.outflow(kinetics.interface_flux(G, weak_g, GC, jump_rate), case.v, case.ds(GAMMA))
+            + case.source((exact - before) / DT + div(flux), case.v)
+            + transport.outflow(dot(flux, case.n) - reaction, case.v, case.ds_exact(GAMMA))
+        )
+        return case.errors([exact])
+
+    check(run, order)
+
+
+def test_heat_of_reaction_is_positive_out_of_equilibrium() -> None:
+    """lambda G g eta >= 0 for both signs of eta; Pi counts with the sign of g."""
+    import math
+
+    def number(eta: float, Pi: float) -> float:
+        g = kinetics.butler_volmer(0.5, 1.0, ufl.as_ufl(eta), 0.0, 0.5, 1.0, LAMBDA, 0.1)
+        return float(heat.reaction_heat(LAMBDA, 1.5, g, eta, Pi))
+
+    for eta in (-0.2, 0.2):
+        g = 0.5 * 2 * math.sinh(LAMBDA * eta / 2)
+        assert number(eta, 0.0) == pytest.approx(LAMBDA * 1.5 * g * eta) and g * eta > 0
+        assert number(eta, 0.3) - number(eta, 0.0) == pytest.approx(LAMBDA * 1.5 * g * 0.3)

@@ -1,0 +1,412 @@
+"""The condensed particle problems against the uncondensed ones, finite differences and manufactured solutions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import basix
+import numpy as np
+import pytest
+import scipy.sparse.linalg
+
+from dfx_homog.errors import BadInput
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
+from dfx_homog.models.particle import ParticleGeometry, ParticleProblems, ParticleResponse, particle_geometry
+from dfx_homog.parameters.expression import Expression
+from dfx_homog.parameters.physics import Electrode
+
+LAM, GAMMA = 2.0, 0.1
+OCP = "1.0 - 0.4*(c - 0.5) - 0.1*tanh(4*(c - 0.5)) + 0.2*T*c - 0.05*T**2"
+ELECTRODE = Electrode(
+    D_s=Expression.parse(0.6),
+    G=1.3,
+    C=0.05,
+    beta=0.4,
+    c_max=1.2,
+    c_s0=0.4,
+    ocp=Expression.parse(OCP),
+    Pi=Expression.parse("0.05*c - 0.1*T + 0.02"),
+    E_G=3.0,
+)
+A0 = 40.0
+
+
+def slab(n: int, order: int, bend: float = 0.0) -> UnitCell:
+    """Solid in 1/4 < z2 < 3/4, periodic in z1; `bend` shifts the interfaces along z1 (curved cells for order 2)."""
+    side = n * order + 1
+    node = np.arange(side * side).reshape(side, side)
+    x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side), indexing="ij")
+    y = y + bend * np.where((y == 0) | (y == 1), 0.0, np.sin(np.pi * y)) * np.cos(2 * np.pi * x)
+    y[-1] = y[0]
+    cells, phase = [], []
+    for i in range(n):
+        for j in range(n):
+            a, b = (order * i, order * j), (order * i + order, order * j)
+            c, d = (b[0], b[1] + order), (a[0], a[1] + order)
+            for vertices in ((a, b, c), (a, c, d)):
+                v = np.array(vertices)
+                midpoints = [(v[k] + v[m]) // 2 for k, m in ((1, 2), (0, 2), (0, 1))] if order == 2 else []
+                cells.append([node[tuple(p)] for p in (*v, *midpoints)])
+                phase.append(SOLID if 0.25 < (j + 0.5) / n < 0.75 else ELECTROLYTE)
+    pairs = (np.column_stack([node[0], node[-1]]), np.column_stack([node[:, 0], node[:, -1]]))
+    points = np.column_stack([x.ravel(), y.ravel()])
+    cell = UnitCell("negative", 2, order, points, np.array(cells), np.array(phase, dtype=np.int8), pairs)
+    cell.check()
+    return cell
+
+
+def geometry(n: int = 8, order: int = 1, bend: float = 0.08) -> ParticleGeometry:
+    return particle_geometry(slab(n, order, bend), 2 * order, 2 * order + 1)
+
+
+def scalars(points: int, seed: int = 1) -> np.ndarray:
+    """(4, points) Phi_s, Phi_e, c_e, T around equilibrium, with overpotentials of some 1/lambda."""
+    r = np.random.default_rng(seed).random((4, points))
+    return np.stack([1.2 * r[0], 0.4 * r[1] - 0.2, 0.8 + 0.4 * r[2], 0.5 * r[3] - 0.2])
+
+
+def flux(e: Electrode, c: np.ndarray, p: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Flux and faradaic heat at one point, MODEL section 3, written once more."""
+    Phi_s, Phi_e, c_e, T = p
+    eta = Phi_s - Phi_e - e.ocp.numpy(c=c / e.c_max, T=T)
+    s = LAM * eta / (1 + GAMMA * T)
+    g = c**e.beta * (1 - c / e.c_max) ** (1 - e.beta) * c_e ** (1 - e.beta)
+    g = g * (np.exp((1 - e.beta) * s) - np.exp(-e.beta * s))
+    g = e.G * np.exp(e.E_G * GAMMA * T / (1 + GAMMA * T)) * g
+    return g + e.G * e.C * rate, LAM * g * (eta + e.Pi.numpy(c=c / e.c_max, T=T))
+
+
+def uncondensed(
+    g: ParticleGeometry, e: Electrode, a0: float, h: np.ndarray, d: float, p: np.ndarray
+) -> tuple[np.ndarray, float, float]:
+    """c, J and q of one point by Newton's method for all nodes of the solid; derivatives of the flux by complex step."""
+    A = (a0 * g.M + float(e.D_s.numpy(c=0, T=0)) * g.K).tocsr()
+    c = np.full(A.shape[0], h.mean() / a0)
+    nodes, load, rate = g.trace[g.facets], g.M @ h, a0 * (p[0] - p[1]) + d
+    for _ in range(40):
+        at = c[nodes] @ g.shape.T
+        j, heat = flux(e, at, p, rate)
+        step = 1e-6
+        slope = (flux(e, at + step, p, rate)[0] - flux(e, at - step, p, rate)[0]) / (2 * step)
+        residual = A @ c - load
+        np.add.at(residual, nodes, (j * g.weights) @ g.shape)
+        local = np.einsum("fq,qk,ql->fkl", slope * g.weights, g.shape, g.shape)
+        jacobian = A.toarray()
+        np.add.at(jacobian, (nodes[:, :, None], nodes[:, None, :]), local)
+        update = np.linalg.solve(jacobian, -residual)
+        c = c + update
+        if np.abs(update).max() < 1e-15:
+            break
+    at = c[nodes] @ g.shape.T
+    j, heat = flux(e, at, p, rate)
+    return c, float((j * g.weights).sum()), float((heat * g.weights).sum())
+
+
+def begun(g: ParticleGeometry, points: int, e: Electrode = ELECTRODE) -> tuple[ParticleProblems, np.ndarray]:
+    """Particle problems at the beginning of a step from a non-uniform state, and d_hist."""
+    problems = ParticleProblems(g, e, LAM, GAMMA, points)
+    random = np.random.default_rng(2)
+    problems.c = problems.c + 0.05 * random.standard_normal(problems.c.shape)
+    d_hist = 0.5 * random.standard_normal(points) - 30.0
+    problems.begin_step(A0, A0 * problems.c, d_hist)
+    return problems, d_hist
+
+
+def relative(a: Any, b: Any) -> float:
+    return float(np.abs(np.asarray(a) - b).max() / np.abs(b).max())
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_geometry_measures(order: int) -> None:
+    g = geometry(16, order)
+    assert g.volume == pytest.approx(0.5 * 1.0, abs=2e-3)  # the bend moves both sides alike
+    z = np.linspace(0, 1, 20001)
+    length = sum(
+        np.hypot(1.0, 0.08 * np.sin(np.pi * y) * 2 * np.pi * np.sin(2 * np.pi * 0.5 * (z[1:] + z[:-1]))).mean()
+        for y in (0.25, 0.75)
+    )
+    assert g.surface == pytest.approx(length, abs={1: 2e-3, 2: 2e-5}[order])
+    assert np.abs(g.K @ np.ones(g.K.shape[0])).max() < 1e-12
+    assert abs(g.M - g.M.T).max() < 1e-15 and abs(g.K - g.K.T).max() < 1e-12
+    assert len(g.trace) == 2 * 16 * order
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_matrices_are_those_of_dolfinx(order: int) -> None:
+    import ufl
+    from dolfinx import fem
+    from mpi4py import MPI
+
+    from dfx_homog import _compat
+
+    cell = slab(6, order, 0.08)
+    g = particle_geometry(cell, 2 * order, 2 * order + 1)
+    used, cells = np.unique(cell.cells[cell.phase == SOLID], return_inverse=True)
+    cells = cells.reshape(-1, cell.cells.shape[1])
+    mesh = _compat.create_mesh(MPI.COMM_SELF, cells, cell.points[used], "triangle", order)
+    V = fem.functionspace(mesh, ("Lagrange", order))
+    u = fem.Function(V)
+
+    def field(x: np.ndarray) -> np.ndarray:
+        return np.sin(2 * np.pi * x[0]) * (1 + x[1] ** 2)
+
+    u.interpolate(field)
+    nodal = np.zeros(g.M.shape[0])
+    inside = g.solid_nodes >= 0
+    nodal[g.solid_nodes[inside]] = field(cell.points.T)[inside]
+    dx = ufl.dx(metadata={"quadrature_degree": 2 * order})
+    for matrix, form in ((g.M, u * u * dx), (g.K, ufl.inner(ufl.grad(u), ufl.grad(u)) * dx)):
+        assert nodal @ matrix @ nodal == pytest.approx(fem.assemble_scalar(fem.form(form)).real, rel=1e-12)
+
+
+def test_inactive_cells_are_left_out() -> None:
+    cell = slab(8, 1)
+    upper = cell.points[cell.cells].mean(axis=1)[:, 1] > 0.5
+    g = particle_geometry(cell, 2, 3, active=upper)
+    assert g.volume == pytest.approx(0.25, abs=1e-14)
+    assert g.surface == pytest.approx(1.0, abs=1e-14)
+    with pytest.raises(BadInput, match="interface"):
+        particle_geometry(cell, 2, 3, active=np.zeros(len(cell.cells), dtype=bool))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_agrees_with_the_uncondensed_problem(order: int) -> None:
+    g, points = geometry(8, order), 4
+    problems, d_hist = begun(g, points)
+    before, p = problems.c.copy(), scalars(points)
+    response = problems.evaluate(*p)
+    assert response.complaint() is None
+    c = problems.finish_step()
+    for i in range(points):
+        c_i, J, q = uncondensed(g, ELECTRODE, A0, A0 * before[i], d_hist[i], p[:, i])
+        assert relative(c[i], c_i) < 1e-12
+        assert response.J[i] == pytest.approx(J, rel=1e-11)
+        assert response.q[i] == pytest.approx(q, rel=1e-11)
+
+
+def differences(evaluate: Any, p: np.ndarray, step: float = 1e-4) -> np.ndarray:
+    """(4, 3, P) derivatives of J, q and faradaic by differences of fourth order."""
+
+    def shifted(k: int, by: float) -> np.ndarray:
+        at = p.copy()
+        at[k] += by
+        r = evaluate(*at)
+        assert r.complaint() is None
+        return np.stack([r.J, r.q, r.faradaic])
+
+    return np.stack(
+        [
+            (8 * (shifted(k, step) - shifted(k, -step)) - (shifted(k, 2 * step) - shifted(k, -2 * step)))
+            / (12 * step)
+            for k in range(4)
+        ]
+    )
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("speed", [1.0, 1e4])
+def test_derivatives(frozen: bool, speed: float) -> None:
+    """Also for reactions so fast that J's derivative is a small difference of large numbers."""
+    e = replace(ELECTRODE, G=speed * ELECTRODE.G, C=ELECTRODE.C / speed)
+    problems, _ = begun(geometry(), 5, e)
+    evaluate = problems.evaluate_frozen if frozen else problems.evaluate
+    p = scalars(5)
+    response: ParticleResponse = evaluate(*p)
+    reference = differences(evaluate, p)
+    for k in range(4):
+        assert relative(response.dJ[:, k], reference[k, 0]) < 1e-7
+        assert relative(response.dq[:, k], reference[k, 1]) < 1e-7
+
+
+def test_newton_with_these_derivatives_is_quadratic() -> None:
+    """Finding Phi_s with a given J: the error is squared in every step."""
+    problems, _ = begun(geometry(), 3)
+    Phi_s, Phi_e, c_e, T = scalars(3)
+    target = problems.evaluate(Phi_s, Phi_e, c_e, T).J
+    guess, errors = Phi_s + 0.2, []
+    for _ in range(6):
+        errors.append(np.abs(guess - Phi_s).max())
+        response = problems.evaluate(guess, Phi_e, c_e, T)
+        guess = guess - (response.J - target) / response.dJ[:, 0]
+    assert errors[4] < 1e-12
+    assert all(b < 2.0 * a**2 + 1e-13 for a, b in zip(errors, errors[1:], strict=False))
+    assert response.iterations.max() <= 2  # the prediction from the last solution is exact
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_lithium_is_conserved_exactly(order: int) -> None:
+    problems = ParticleProblems(geometry(8, order), ELECTRODE, LAM, GAMMA, 3)
+    start, taken, jump = problems.lithium, np.zeros(3), np.zeros(3)
+    older, older_jump = problems.c, jump
+    for step in range(6):
+        p = scalars(3, seed=step)
+        p[0] = 0.4 * p[0] + 0.6
+        a = (A0, -A0, 0.0) if step == 0 else (1.5 * A0, -2.0 * A0, 0.5 * A0)  # Euler, then BDF2
+        now, now_jump = problems.c, jump
+        before = problems.lithium, (problems.geometry.M @ older.T).sum(axis=0)
+        problems.begin_step(a[0], -(a[1] * now + a[2] * older), a[1] * now_jump + a[2] * older_jump)
+        response = problems.evaluate(*p)
+        assert response.complaint() is None
+        problems.finish_step()
+        rate = a[0] * problems.lithium + a[1] * before[0] + a[2] * before[1]
+        assert np.abs(rate + response.J).max() / A0 < 1e-14
+        older, older_jump, jump = now, now_jump, p[0] - p[1]
+        taken += np.abs(response.J) / A0
+    assert np.abs(problems.lithium - start).max() > 1e-3 * taken.max()
+    assert problems.soc == pytest.approx(problems.lithium / (0.5 * ELECTRODE.c_max), rel=1e-3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_manufactured_diffusion(order: int) -> None:
+    """c = 0.4 + 0.1 cos(3 (z2 - 1/2)) with the overpotential that its flux at z2 = 1/4, 3/4 needs: order k + 1."""
+    k, D = 3.0, 0.6
+    e = replace(ELECTRODE, C=0.0, beta=0.5, D_s=Expression.parse(D), ocp=Expression.parse("0.5 - 0.2*c"))
+    edge = 0.4 + 0.1 * np.cos(k / 4)
+    out = 0.1 * D * k * np.sin(k / 4)
+    exchange = e.G * np.sqrt(edge * (1 - edge / e.c_max))
+    Phi_s = float(e.ocp.numpy(c=edge / e.c_max, T=0)) + 2 / LAM * np.arcsinh(out / (2 * exchange))
+    errors = []
+    for n in (8, 16, 32):
+        cell = slab(n, order)
+        g = particle_geometry(cell, 2 * order + 2, 2 * order + 1)
+        problems = ParticleProblems(g, e, LAM, GAMMA, 1)
+        y = np.zeros(g.M.shape[0])
+        y[g.solid_nodes[g.solid_nodes >= 0]] = cell.points[g.solid_nodes >= 0, 1]
+        wave = 0.1 * np.cos(k * (y - 0.5))
+        problems.begin_step(A0, (A0 * 0.4 + (A0 + D * k**2) * wave)[None], np.zeros(1))
+        assert problems.evaluate(*np.array([[Phi_s], [0.0], [1.0], [0.0]])).complaint() is None
+        errors.append(l2_error(cell, g, problems.finish_step()[0], k))
+    orders = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert orders == pytest.approx(order + 1, abs=0.1)
+
+
+def l2_error(cell: UnitCell, g: ParticleGeometry, c: np.ndarray, k: float) -> float:
+    points, weights = basix.make_quadrature(basix.CellType.triangle, 8)
+    element = basix.create_element(
+        basix.ElementFamily.P, basix.CellType.triangle, cell.order, basix.LagrangeVariant.gll_warped
+    )
+    shape = element.tabulate(0, points)[0, :, :, 0]
+    nodes = cell.cells[cell.phase == SOLID]
+    exact = 0.4 + 0.1 * np.cos(k * (cell.points[nodes, 1] @ shape.T - 0.5))
+    area = 2 * cell.cell_measures[cell.phase == SOLID]
+    return float(np.sqrt((((c[g.solid_nodes[nodes]] @ shape.T - exact) ** 2) @ weights) @ area))
+
+
+def test_no_points() -> None:
+    problems = ParticleProblems(geometry(), ELECTRODE, LAM, GAMMA, 0)
+    nothing = np.zeros(0)
+    problems.begin_step(A0, A0 * problems.c, nothing)
+    for response in (problems.evaluate(*[nothing] * 4), problems.evaluate_frozen(*[nothing] * 4)):
+        assert response.J.shape == (0,) and response.dq.shape == (0, 4) and response.complaint() is None
+    assert problems.finish_step().shape == (0, problems.geometry.M.shape[0])
+    assert problems.soc.shape == problems.lithium.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "reason"),
+    [(2, -0.1, "c_e"), (2, 0.0, "c_e"), (3, -1 / GAMMA, "gamma"), (0, np.nan, "finite"), (0, 1e4, "flux")],
+)
+def test_bad_values_are_reported_and_forgotten(row: int, value: float, reason: str) -> None:
+    problems, _ = begun(geometry(), 4)
+    p = scalars(4)
+    good = problems.evaluate(*p)
+    bad = p.copy()
+    bad[row, 2] = value
+    for response in (problems.evaluate(*bad), problems.evaluate_frozen(*bad)):
+        assert list(np.flatnonzero(response.failed)) == [2]
+        assert "point 2 (1 failed)" in str(response.complaint())
+        assert all(np.isfinite(a).all() for a in (response.J, response.q, response.dJ, response.dq))
+    response = problems.evaluate(*bad)
+    assert reason in str(response.complaint())
+    assert np.delete(response.J, 2) == pytest.approx(np.delete(good.J, 2), rel=1e-11)
+    with pytest.raises(RuntimeError, match="every point"):
+        problems.finish_step()
+    assert problems.evaluate(*p).J == pytest.approx(good.J, rel=1e-11)
+
+
+def test_far_start_and_nearly_empty_surface() -> None:
+    """A large overpotential empties the surface to 1e-4 of c_max; the start is far away, in the other direction too."""
+    g = geometry()
+    e = replace(ELECTRODE, C=0.0)
+    problems, _ = begun(g, 1, e)
+    high, low = np.array([[6.0], [0.0], [1.0], [0.0]]), np.array([[-4.0], [0.0], [1.0], [0.0]])
+    for p in (high, low, high):
+        response = problems.evaluate(*p)
+        assert response.complaint() is None
+        assert np.sign(response.J[0]) == np.sign(p[0, 0])
+    c = problems.finish_step()
+    assert 0.0 < c[0, g.trace].min() < 1e-3 * e.c_max
+
+
+def test_steps_of_any_size() -> None:
+    """More step sizes than factorisations are kept, and one of them again."""
+    problems = ParticleProblems(geometry(), ELECTRODE, LAM, GAMMA, 1)
+    J = []
+    for a0 in (10.0, 20.0, 40.0, 80.0, 160.0, 10.0):
+        p = np.array([[1.1], [0.0], [1.0], [0.0]])
+        problems.begin_step(a0, a0 * problems.c, -a0 * (p[0] - p[1]))
+        J.append(problems.evaluate(*p).J[0])
+    assert J[-1] == pytest.approx(J[0], rel=1e-13)
+    assert all(abs(a) < abs(b) for a, b in zip(J, J[1:-1], strict=False))  # shorter steps deplete less
+    with pytest.raises(ValueError, match="positive"):
+        problems.begin_step(0.0, problems.c, np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c", "T", "0.3", "2 + c*T - c/(1 + T)", "c**2", "c**3 - (0.2 - c)**3", "c**0.3", "c**T", "(1 + c)**(c*T)",
+        "-c + -(T - 2)", "sin(3*c + T)", "cos(c*T)*2", "exp(-2*c)*T", "log(0.1 + c)", "tanh(5*(c - 0.5)) + tanh(T)",
+        "sqrt(c*(1.3 + T))", "1 - " + "(" * 40 + "c" + ")*0.9" * 40,
+    ],
+)  # fmt: skip
+def test_expressions(text: str) -> None:
+    """Every operation of the programs: value through g, derivatives in c and T through the frozen derivatives."""
+    e = replace(ELECTRODE, ocp=Expression.parse(text), Pi=Expression.parse(text) * 0.5 + 0.01, C=0.0)
+    g = geometry(4)
+    problems = ParticleProblems(g, e, LAM, GAMMA, 2)
+    problems.c = problems.c + np.linspace(-0.2, 0.4, problems.c.size).reshape(problems.c.shape)
+    p = np.array([[0.7, 0.2], [0.1, 0.0], [1.1, 0.9], [0.3, 0.5]])
+    response = problems.evaluate_frozen(*p)
+    for i in range(2):
+        j, heat = flux(e, problems.c[i, g.trace][g.facets] @ g.shape.T, p[:, i], 0.0)
+        assert response.J[i] == pytest.approx((j * g.weights).sum(), rel=1e-12)
+        assert response.q[i] == pytest.approx((heat * g.weights).sum(), rel=1e-12)
+    reference = differences(problems.evaluate_frozen, p)
+    problems.begin_step(A0, A0 * problems.c, np.zeros(2))
+    condensed, through_c = problems.evaluate(*p), differences(problems.evaluate, p)
+    for k in range(4):
+        assert response.dq[:, k] == pytest.approx(reference[k, 1], rel=1e-7, abs=1e-8)
+        assert condensed.dq[:, k] == pytest.approx(through_c[k, 1], rel=1e-7, abs=1e-8)
+        assert condensed.dJ[:, k] == pytest.approx(through_c[k, 0], rel=1e-7, abs=1e-8)
+
+
+def test_undefined_expression_is_a_failure() -> None:
+    """log of a negative number at some surface point: reported, no NaN."""
+    e = replace(ELECTRODE, ocp=Expression.parse("log(c - 0.5)"))
+    problems = ParticleProblems(geometry(4), e, LAM, GAMMA, 1)
+    response = problems.evaluate_frozen(*np.array([[0.5], [0.0], [1.0], [0.0]]))
+    assert response.failed[0] and response.J[0] == 0.0
+
+
+def test_refusals() -> None:
+    g = geometry(4)
+    for change in ({"D_s": Expression.parse("1 + c")}, {"D_s": Expression.parse("1 + T")}, {"E_D": 2.0}):
+        with pytest.raises(BadInput, match=r"parameters\.negative\.D_s.*constant"):
+            ParticleProblems(g, replace(ELECTRODE, **change), LAM, GAMMA, 1)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="c_s0"):
+        ParticleProblems(g, replace(ELECTRODE, c_s0=1.2), LAM, GAMMA, 1)
+    with pytest.raises(RuntimeError, match="begin_step"):
+        ParticleProblems(g, ELECTRODE, LAM, GAMMA, 1).finish_step()
+
+
+def test_stiffness_is_the_inverse_of_the_condensed_inverse() -> None:
+    """S^-1 of the kernel equals the Schur complement of A on Gamma, formed without any inverse of A."""
+    g = geometry(8, 2)
+    problems, _ = begun(g, 1)
+    A = (A0 * g.M + 0.6 * g.K).tocsc()
+    inside = np.setdiff1d(np.arange(A.shape[0]), g.trace)
+    AII, AIG = A[inside][:, inside], A[inside][:, g.trace].toarray()
+    schur = A[g.trace][:, g.trace].toarray() - AIG.T @ scipy.sparse.linalg.spsolve(AII, AIG)
+    assert relative(problems._factorise(A0).stiffness, schur) < 1e-12
