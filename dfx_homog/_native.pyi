@@ -1,4 +1,4 @@
-"""Types of the native module (dfx_homog/native); arrays are C-contiguous, P meso points, nG nodes on Gamma."""
+"""Types of the native module (dfx_homog/native). C-contiguous arrays; P meso points, nG nodes on Gamma."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,11 @@ class TraceSolution:
     def failed(self) -> _Int32s: ...  # (P,) 0 solved, 1 not defined, 2 no descent, 3 not converged
 
 class ParticleKernel:
-    """Surface, kinetics and expressions of one electrode. Raises ValueError for arrays that do not fit together."""
+    """Surface, kinetics and expressions of one electrode.
+
+    Arguments as in dfx_homog/models/particle.py: facets (nf, npf), shape (nq, npf), weights (nf, nq), and the
+    programs of `Expression.program`. Raises ValueError for arrays that do not fit together or a bad program.
+    """
 
     def __init__(
         self,

@@ -174,7 +174,8 @@ def execute(job: Job, comm: Any) -> None:
     """Does the job. Collective. Raises BadInput or SolverFailure on all ranks, or on one (see `fail`)."""
     import petsc4py
 
-    petsc4py.init(["dfx-homog", *job.options.petsc])
+    # the solvers look for the words under their own prefixes, so that PETSc would call them unused
+    petsc4py.init(["dfx-homog", "-options_left", "0", *job.options.petsc])
     if job.run is None:
         on_rank_0(comm, lambda: importlib.import_module("dfx_homog.report").write_report(job.options.out))
     elif job.command == "check":
@@ -208,6 +209,13 @@ def fail(error: Exception, comm: Any, status: int) -> int:
     return status
 
 
+def _with_file(error: BadInput, job: Job | None) -> BadInput:
+    """The error with the run file named, which what lies below the studies does not know."""
+    if job is None or job.run is None or job.run.source in str(error):
+        return error
+    return BadInput(f"{job.run.source}: {error}")
+
+
 def _all_arrive(comm: Any) -> bool:
     request = comm.Ibarrier()
     deadline = time.monotonic() + PATIENCE
@@ -238,12 +246,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     comm = MPI.COMM_WORLD.Dup()  # its own, so that no message of a study is mistaken for one of these
     _end_all_ranks_on_exceptions(comm)
     words = list(sys.argv[1:] if argv is None else argv)
+    job = None
     try:
         job = on_rank_0(comm, lambda: prepare(words))
         if job is not None:
             execute(job, comm)
     except BadInput as error:
-        return fail(error, comm, BAD_INPUT)
+        return fail(_with_file(error, job), comm, BAD_INPUT)
     except SolverFailure as error:
         return fail(error, comm, SOLVER_GAVE_UP)
     return 0

@@ -4,8 +4,8 @@
 class BadInput(Exception):
     """The input cannot be run: exit status 2.
 
-    The message is one line that names the file, the key and what is allowed. In parallel it is raised on all ranks
-    of the communicator, or on rank 0 before anything collective has begun.
+    The message is one line that names the file, the key and what is allowed. In parallel it is raised on all
+    ranks of the communicator, or on rank 0 before anything collective has begun.
     """
 
 

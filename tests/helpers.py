@@ -123,13 +123,24 @@ class Problem:
     def layout(self) -> Layout:
         return build_layout(self.mesh.comm, self.keys, self.active, self.fixed)
 
-    def solve(self, F: ufl.Form) -> SolveInfo:
-        """Newton's method with MUMPS from the present u."""
-        residual, jacobian = _compat.compile_form(F), _compat.compile_form(ufl.derivative(F, self.u))
+    def solve(self, weak: ufl.Form, source: ufl.Form) -> SolveInfo:
+        """Newton's method with MUMPS for weak(u) = source, from the present u.
+
+        The source is a form of its own: DOLFINx 0.9 may skip integrals where one form has two quadrature degrees
+        on one subdomain.
+        """
+        residual, jacobian = _compat.compile_form(weak), _compat.compile_form(ufl.derivative(weak, self.u))
+        load = np.zeros_like(self.u.x.array)
+        _compat.assemble_vector(_compat.compile_form(source), load)
+
+        def evaluate(out: np.ndarray) -> None:
+            _compat.assemble_vector(residual, out)
+            out -= load
+
         solver = NewtonSolver(
             self.layout(),
             self.u.x.array,
-            lambda out: _compat.assemble_vector(residual, out),
+            evaluate,
             lambda A: _compat.assemble_matrix(A, jacobian),
             {"all": tuple(range(self.fields))},
             preset="direct",
@@ -139,6 +150,11 @@ class Problem:
         info = solver.solve()
         solver.destroy()
         return info
+
+    @property
+    def size(self) -> float:
+        """Mean edge length of the cells: gmsh makes fewer or more of them than the requested size says."""
+        return float(np.sqrt(2 / self.mesh.topology.index_map(2).size_global))
 
     def set(self, field: int, function: Callable[[np.ndarray], Any]) -> None:
         """Nodal values of a field from a function of points (n, d)."""

@@ -1,4 +1,4 @@
-"""The command line: exit statuses, one message on any number of ranks, where results go, what `check` prints."""
+"""The command line: statuses, one message on any number of ranks, where results go, what `check` prints."""
 
 from __future__ import annotations
 
@@ -112,11 +112,11 @@ def test_options_anywhere(
 ) -> None:
     names = {"FILE": str(cell_file), "OUT": str(tmp_path / "out"), "--out=OUT": f"--out={tmp_path / 'out'}"}
     words = [names.get(w, w) for w in words]
-    assert cli.main([*words, "--set", "microstructure.one.w0=0.3", "--", "-ksp_monitor", "--set"]) == 0
+    assert cli.main([*words, "--set", "microstructure.one.w0=0.3", "--", "-some_option", "--set"]) == 0
     [(run, out, options)] = calls
     assert run.microstructure["one"].w0 == 0.3  # type: ignore[union-attr]
     assert out == options.out == tmp_path / "out"
-    assert (options.quiet, options.verbose, options.petsc) == (False, True, ("-ksp_monitor", "--set"))
+    assert (options.quiet, options.verbose, options.petsc) == (False, True, ("-some_option", "--set"))
 
 
 def test_run_toml_is_a_run_file(cell_file: Path, tmp_path: Path, calls: list[Any]) -> None:
@@ -156,7 +156,7 @@ def test_results_of_an_earlier_run_do_not_stay(cell_file: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(BadInput("S_11 is zero,\nsee S"), 2), (SolverFailure("at t = 0.1"), 3)]
+    ("error", "status"), [(BadInput("S_11 is\nzero"), 2), (SolverFailure("at\nt = 0.1"), 3)]
 )
 def test_errors_of_a_study(
     error: Exception,
@@ -171,7 +171,8 @@ def test_errors_of_a_study(
 
     sys.modules["a_study"].run_cell = give_up  # type: ignore[attr-defined]
     assert cli.main(["cell", str(cell_file), "--out", str(tmp_path / "out")]) == status
-    assert capfd.readouterr().err == " ".join(str(error).split()) + "\n"
+    where = f"{cell_file}: " if status == 2 else ""
+    assert capfd.readouterr().err == f"{where}{' '.join(str(error).split())}\n"
 
 
 class AloneComm:
@@ -224,7 +225,7 @@ def test_check_of_a_mesh_too_fine_to_make_is_quick(capfd: pytest.CaptureFixture[
 def test_refusing_does_not_load_the_solvers(tmp_path: Path) -> None:
     code = (
         "import sys; from dfx_homog import cli; status = cli.main(['cell', 'none.toml']); "
-        "print(status, [m for m in ('dolfinx', 'petsc4py.PETSc', 'gmsh', 'scipy', 'ufl') if m in sys.modules])"
+        "print(status, [m for m in ('dolfinx', 'petsc4py.PETSc', 'gmsh', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True

@@ -1,8 +1,9 @@
-"""The condensed particle problems against the uncondensed ones, finite differences and manufactured solutions."""
+"""The condensed particle problems against uncondensed ones, differences and manufactured solutions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import basix
@@ -21,7 +22,7 @@ OCP = "1.0 - 0.4*(c - 0.5) - 0.1*tanh(4*(c - 0.5)) + 0.2*T*c - 0.05*T**2"
 ELECTRODE = Electrode(
     D_s=Expression.parse(0.6),
     G=1.3,
-    C=0.05,
+    C=0.02,
     beta=0.4,
     c_max=1.2,
     c_s0=0.4,
@@ -33,7 +34,7 @@ A0 = 40.0
 
 
 def slab(n: int, order: int, bend: float = 0.0) -> UnitCell:
-    """Solid in 1/4 < z2 < 3/4, periodic in z1; `bend` shifts the interfaces along z1 (curved cells for order 2)."""
+    """Solid in 1/4 < z2 < 3/4, periodic in z1; `bend` curves the interfaces."""
     side = n * order + 1
     node = np.arange(side * side).reshape(side, side)
     x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side), indexing="ij")
@@ -60,10 +61,10 @@ def geometry(n: int = 8, order: int = 1, bend: float = 0.08) -> ParticleGeometry
     return particle_geometry(slab(n, order, bend), 2 * order, 2 * order + 1)
 
 
-def scalars(points: int, seed: int = 1) -> np.ndarray:
-    """(4, points) Phi_s, Phi_e, c_e, T around equilibrium, with overpotentials of some 1/lambda."""
-    r = np.random.default_rng(seed).random((4, points))
-    return np.stack([1.2 * r[0], 0.4 * r[1] - 0.2, 0.8 + 0.4 * r[2], 0.5 * r[3] - 0.2])
+def scalars(points: int, seed: int = 1, spread: float = 1.0) -> np.ndarray:
+    """(4, points) Phi_s, Phi_e, c_e, T around equilibrium, with overpotentials of some spread/lambda."""
+    r = np.random.default_rng(seed).random((4, points)) - 0.5
+    return np.stack([1.0 + spread * r[0], 0.4 * spread * r[1], 1.0 + 0.4 * r[2], 0.05 + 0.5 * r[3]])
 
 
 def flux(e: Electrode, c: np.ndarray, p: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +81,7 @@ def flux(e: Electrode, c: np.ndarray, p: np.ndarray, rate: float) -> tuple[np.nd
 def uncondensed(
     g: ParticleGeometry, e: Electrode, a0: float, h: np.ndarray, d: float, p: np.ndarray
 ) -> tuple[np.ndarray, float, float]:
-    """c, J and q of one point by Newton's method for all nodes of the solid; derivatives of the flux by complex step."""
+    """c, J and q of one point by Newton's method for all nodes, the slope of the flux by differences."""
     A = (a0 * g.M + float(e.D_s.numpy(c=0, T=0)) * g.K).tocsr()
     c = np.full(A.shape[0], h.mean() / a0)
     nodes, load, rate = g.trace[g.facets], g.M @ h, a0 * (p[0] - p[1]) + d
@@ -108,7 +109,7 @@ def begun(g: ParticleGeometry, points: int, e: Electrode = ELECTRODE) -> tuple[P
     problems = ParticleProblems(g, e, LAM, GAMMA, points)
     random = np.random.default_rng(2)
     problems.c = problems.c + 0.05 * random.standard_normal(problems.c.shape)
-    d_hist = 0.5 * random.standard_normal(points) - 30.0
+    d_hist = 0.5 * random.standard_normal(points) - A0
     problems.begin_step(A0, A0 * problems.c, d_hist)
     return problems, d_hist
 
@@ -121,14 +122,13 @@ def relative(a: Any, b: Any) -> float:
 def test_geometry_measures(order: int) -> None:
     g = geometry(16, order)
     assert g.volume == pytest.approx(0.5 * 1.0, abs=2e-3)  # the bend moves both sides alike
-    z = np.linspace(0, 1, 20001)
-    length = sum(
-        np.hypot(1.0, 0.08 * np.sin(np.pi * y) * 2 * np.pi * np.sin(2 * np.pi * 0.5 * (z[1:] + z[:-1]))).mean()
-        for y in (0.25, 0.75)
-    )
+    z = (np.arange(2000) + 0.5) / 2000
+    slopes = [0.08 * np.sin(np.pi * y) * 2 * np.pi * np.sin(2 * np.pi * z) for y in (0.25, 0.75)]
+    length = sum(np.hypot(1.0, slope).mean() for slope in slopes)
     assert g.surface == pytest.approx(length, abs={1: 2e-3, 2: 2e-5}[order])
     assert np.abs(g.K @ np.ones(g.K.shape[0])).max() < 1e-12
-    assert abs(g.M - g.M.T).max() < 1e-15 and abs(g.K - g.K.T).max() < 1e-12
+    assert abs(g.M - g.M.T).max() < 1e-15
+    assert abs(g.K - g.K.T).max() < 1e-12
     assert len(g.trace) == 2 * 16 * order
 
 
@@ -211,12 +211,13 @@ def test_derivatives(frozen: bool, speed: float) -> None:
     e = replace(ELECTRODE, G=speed * ELECTRODE.G, C=ELECTRODE.C / speed)
     problems, _ = begun(geometry(), 5, e)
     evaluate = problems.evaluate_frozen if frozen else problems.evaluate
-    p = scalars(5)
+    p = scalars(5, spread=0.3)
     response: ParticleResponse = evaluate(*p)
     reference = differences(evaluate, p)
-    for k in range(4):
-        assert relative(response.dJ[:, k], reference[k, 0]) < 1e-7
-        assert relative(response.dq[:, k], reference[k, 1]) < 1e-7
+    for derivative, expected in ((response.dJ, reference[:, 0].T), (response.dq, reference[:, 1].T)):
+        # fast reactions: the derivative in c_e is 1e-4 of the others, and differences see J's rounding errors
+        scale = np.abs(expected).max(axis=0 if speed == 1.0 else None)
+        assert (np.abs(derivative - expected) / scale).max() < 1e-7
 
 
 def test_newton_with_these_derivatives_is_quadratic() -> None:
@@ -230,18 +231,17 @@ def test_newton_with_these_derivatives_is_quadratic() -> None:
         response = problems.evaluate(guess, Phi_e, c_e, T)
         guess = guess - (response.J - target) / response.dJ[:, 0]
     assert errors[4] < 1e-12
-    assert all(b < 2.0 * a**2 + 1e-13 for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b < 2.0 * a**2 + 1e-13 for a, b in pairwise(errors))
     assert response.iterations.max() <= 2  # the prediction from the last solution is exact
 
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_lithium_is_conserved_exactly(order: int) -> None:
     problems = ParticleProblems(geometry(8, order), ELECTRODE, LAM, GAMMA, 3)
-    start, taken, jump = problems.lithium, np.zeros(3), np.zeros(3)
+    start, taken, jump = problems.lithium, np.zeros(3), np.full(3, 1.0)
     older, older_jump = problems.c, jump
     for step in range(6):
-        p = scalars(3, seed=step)
-        p[0] = 0.4 * p[0] + 0.6
+        p = scalars(3, seed=step, spread=0.4)
         a = (A0, -A0, 0.0) if step == 0 else (1.5 * A0, -2.0 * A0, 0.5 * A0)  # Euler, then BDF2
         now, now_jump = problems.c, jump
         before = problems.lithium, (problems.geometry.M @ older.T).sum(axis=0)
@@ -259,7 +259,7 @@ def test_lithium_is_conserved_exactly(order: int) -> None:
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_manufactured_diffusion(order: int) -> None:
-    """c = 0.4 + 0.1 cos(3 (z2 - 1/2)) with the overpotential that its flux at z2 = 1/4, 3/4 needs: order k + 1."""
+    """c = 0.4 + 0.1 cos(3 (z2 - 1/2)) with the overpotential that its flux on Gamma needs: order k + 1."""
     k, D = 3.0, 0.6
     e = replace(ELECTRODE, C=0.0, beta=0.5, D_s=Expression.parse(D), ocp=Expression.parse("0.5 - 0.2*c"))
     edge = 0.4 + 0.1 * np.cos(k / 4)
@@ -298,7 +298,9 @@ def test_no_points() -> None:
     nothing = np.zeros(0)
     problems.begin_step(A0, A0 * problems.c, nothing)
     for response in (problems.evaluate(*[nothing] * 4), problems.evaluate_frozen(*[nothing] * 4)):
-        assert response.J.shape == (0,) and response.dq.shape == (0, 4) and response.complaint() is None
+        assert response.J.shape == (0,)
+        assert response.dq.shape == (0, 4)
+        assert response.complaint() is None
     assert problems.finish_step().shape == (0, problems.geometry.M.shape[0])
     assert problems.soc.shape == problems.lithium.shape == (0,)
 
@@ -322,11 +324,11 @@ def test_bad_values_are_reported_and_forgotten(row: int, value: float, reason: s
     assert np.delete(response.J, 2) == pytest.approx(np.delete(good.J, 2), rel=1e-11)
     with pytest.raises(RuntimeError, match="every point"):
         problems.finish_step()
-    assert problems.evaluate(*p).J == pytest.approx(good.J, rel=1e-11)
+    assert relative(problems.evaluate(*p).J, good.J) < 1e-11
 
 
 def test_far_start_and_nearly_empty_surface() -> None:
-    """A large overpotential empties the surface to 1e-4 of c_max; the start is far away, in the other direction too."""
+    """A large overpotential empties the surface to 1e-6 of c_max, one the other way fills it again."""
     g = geometry()
     e = replace(ELECTRODE, C=0.0)
     problems, _ = begun(g, 1, e)
@@ -334,9 +336,9 @@ def test_far_start_and_nearly_empty_surface() -> None:
     for p in (high, low, high):
         response = problems.evaluate(*p)
         assert response.complaint() is None
-        assert np.sign(response.J[0]) == np.sign(p[0, 0])
+        assert response.J[0] * p[0, 0] > 1.0
     c = problems.finish_step()
-    assert 0.0 < c[0, g.trace].min() < 1e-3 * e.c_max
+    assert 0.0 < c[0, g.trace].min() < 1e-5 * e.c_max
 
 
 def test_steps_of_any_size() -> None:
@@ -348,7 +350,7 @@ def test_steps_of_any_size() -> None:
         problems.begin_step(a0, a0 * problems.c, -a0 * (p[0] - p[1]))
         J.append(problems.evaluate(*p).J[0])
     assert J[-1] == pytest.approx(J[0], rel=1e-13)
-    assert all(abs(a) < abs(b) for a, b in zip(J, J[1:-1], strict=False))  # shorter steps deplete less
+    assert all(abs(a) < abs(b) for a, b in pairwise(J[:-1]))  # shorter steps deplete less
     with pytest.raises(ValueError, match="positive"):
         problems.begin_step(0.0, problems.c, np.zeros(1))
 
@@ -356,14 +358,15 @@ def test_steps_of_any_size() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "c", "T", "0.3", "2 + c*T - c/(1 + T)", "c**2", "c**3 - (0.2 - c)**3", "c**0.3", "c**T", "(1 + c)**(c*T)",
-        "-c + -(T - 2)", "sin(3*c + T)", "cos(c*T)*2", "exp(-2*c)*T", "log(0.1 + c)", "tanh(5*(c - 0.5)) + tanh(T)",
-        "sqrt(c*(1.3 + T))", "1 - " + "(" * 40 + "c" + ")*0.9" * 40,
+        "c", "T", "0.3", "2 + c*T - c/(1 + T)", "c**2", "c**3 - (0.2 - c)**3", "c**0.3", "c**T",
+        "-c - -(T - 2)", "(1 + c)**(c*T)", "sin(3*c + T)", "cos(c*T)*2", "exp(-2*c)*T", "log(0.1 + c)", "sqrt(c*(1.3 + T))",
+        "tanh(5*(c - 0.5)) + tanh(T)", "1 - " + "(" * 40 + "c" + ")*0.9" * 40,
     ],
 )  # fmt: skip
 def test_expressions(text: str) -> None:
-    """Every operation of the programs: value through g, derivatives in c and T through the frozen derivatives."""
-    e = replace(ELECTRODE, ocp=Expression.parse(text), Pi=Expression.parse(text) * 0.5 + 0.01, C=0.0)
+    """Every operation of the programs: its value in J and q, its derivatives in theirs."""
+    f = Expression.parse(text)
+    e = replace(ELECTRODE, ocp=0.8 - 0.3 * f, Pi=0.5 * f + 0.01, C=0.0)
     g = geometry(4)
     problems = ParticleProblems(g, e, LAM, GAMMA, 2)
     problems.c = problems.c + np.linspace(-0.2, 0.4, problems.c.size).reshape(problems.c.shape)
@@ -387,7 +390,8 @@ def test_undefined_expression_is_a_failure() -> None:
     e = replace(ELECTRODE, ocp=Expression.parse("log(c - 0.5)"))
     problems = ParticleProblems(geometry(4), e, LAM, GAMMA, 1)
     response = problems.evaluate_frozen(*np.array([[0.5], [0.0], [1.0], [0.0]]))
-    assert response.failed[0] and response.J[0] == 0.0
+    assert response.failed[0]
+    assert response.J[0] == 0.0
 
 
 def test_refusals() -> None:

@@ -37,5 +37,9 @@ def write_run_toml(run: Run, out: Path, comm: Any) -> None:
     Provenance stands in comments above it, since the run file knows no such table.
     """
     if comm.rank == 0:
-        lines = [f"# {name}: {value}" for name, value in {"input": run.source, **provenance(comm)}.items()]
+        facts = {"input": run.source, **provenance(comm)}
+        lines = [
+            f"# {name}: {''.join(c if c.isprintable() else '?' for c in value)}"
+            for name, value in facts.items()
+        ]
         (out / "run.toml").write_text("\n".join(lines) + "\n\n" + run.to_toml(), encoding="utf-8")

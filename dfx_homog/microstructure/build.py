@@ -31,9 +31,12 @@ MIN_SEGMENT = 0.05
 class Spec(Protocol):
     """What all families have in common; each family reads its own keys of the run file besides."""
 
-    geometry: str
-    mesh_size: float
-    order: int
+    @property
+    def geometry(self) -> str: ...
+    @property
+    def mesh_size(self) -> float: ...
+    @property
+    def order(self) -> int: ...
 
 
 def _geometry(spec: Spec) -> PlaneGeometry:
@@ -72,14 +75,14 @@ def face_nodes(breaks: Sequence[float], size: float) -> Floats:
     Raises BadInput for segments shorter than MIN_SEGMENT * size.
     """
     ends = _ends(breaks)
-    nodes = [np.zeros(1)]
+    nodes: list[Floats] = [np.zeros(1)]
     for a, b in pairwise(ends):
         if b - a < MIN_SEGMENT * size:
             raise BadInput(
                 f"interfaces meet the cell's face at {a:.6g} and {b:.6g}, nearer than {MIN_SEGMENT} mesh "
                 "sizes; make them meet, or move them apart"
             )
-        nodes.append(np.linspace(a, b, intervals(b - a, size) + 1)[1:])
+        nodes.append(np.asarray(np.linspace(a, b, intervals(b - a, size) + 1)[1:], dtype=np.float64))
     return np.concatenate(nodes)
 
 

@@ -145,7 +145,7 @@ class _Lattice:
         self.inner = np.array([sum(counts), *lateral], dtype=np.int64)
         self.shape = self.inner + 1
         self.column_region = np.append(np.repeat(np.arange(len(cells)), counts), len(cells) - 1)
-        tiles = np.indices(self.shape).reshape(len(self.shape), -1).T
+        tiles = np.indices([int(n) for n in self.shape]).reshape(len(self.shape), -1).T
         masks = (tiles == self.inner).astype(np.int64)
         weights = 2 ** np.arange(len(self.shape))
         self.tile_kind = masks @ weights
@@ -219,7 +219,7 @@ class _Lattice:
 
 
 def tile_mesh(
-    comm: MPI.Comm,
+    comm: MPI.Intracomm,
     cells: tuple[UnitCell, ...],
     counts: tuple[int, ...],
     lateral: tuple[int, ...],
@@ -242,9 +242,13 @@ def tile_mesh(
     for r, cell in enumerate(cells):
         here = np.flatnonzero(region == r)
         nodes = cell.cells[unit[here]]
-        numbers[here] = lattice.number(np.repeat(tile[here], width, axis=0), r, nodes.ravel()).reshape(-1, width)
+        numbers[here] = lattice.number(np.repeat(tile[here], width, axis=0), r, nodes.ravel()).reshape(
+            -1, width
+        )
     count = lattice.node_count
-    points = lattice.coordinates(np.arange(count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size))
+    points = lattice.coordinates(
+        np.arange(count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size)
+    )
     mesh = _compat.create_mesh(comm, numbers, points * scale, CELL_NAMES[cells[0].dim], cells[0].order)
 
     local = int(mesh.topology.index_map(mesh.topology.dim).size_local)

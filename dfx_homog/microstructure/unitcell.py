@@ -49,10 +49,15 @@ class InterfaceFacets(NamedTuple):
     shift: Phases
 
 
+def gauss_rule(n: int) -> tuple[Floats, Floats]:
+    """Gauss rule on [0, 1], exact to degree 2n - 1: points and weights."""
+    t, w = np.polynomial.legendre.leggauss(n)
+    return np.asarray(0.5 * (t + 1.0)), np.asarray(0.5 * w)
+
+
 def triangle_rule(n: int = 4) -> tuple[Floats, Floats]:
     """Collapsed Gauss rule on the reference triangle, exact to degree 2n - 2: (n*n, 2) points, weights."""
-    t, w = np.polynomial.legendre.leggauss(n)
-    t, w = 0.5 * (t + 1.0), 0.5 * w
+    t, w = gauss_rule(n)
     x, y = np.meshgrid(t, t, indexing="ij")
     points = np.column_stack([x.ravel(), (y * (1.0 - x)).ravel()])
     return points, (np.outer(w, w) * (1.0 - x)).ravel()
@@ -198,15 +203,15 @@ class UnitCell:
         facets = self.interface_facets()
         counted = slice(None) if keep is None else keep
         solid, numbers = facets.solid[counted], facets.local[counted]
-        t, weights = np.polynomial.legendre.leggauss(8)
-        t, total = 0.5 * (t + 1.0), 0.0
+        t, weights = gauss_rule(8)
+        total = 0.0
         for local in range(3):
             nodes = self.cells[solid[numbers == local]][:, self.facet_nodes(local)]
-            slope = [-np.ones_like(t), np.ones_like(t)]
+            slope: list[Floats] = [-np.ones_like(t), np.ones_like(t)]
             if self.order == 2:
                 slope = [4.0 * t - 3.0, 4.0 * t - 1.0, 4.0 - 8.0 * t]
             tangent = np.einsum("ckd,kq->cqd", self.points[nodes], np.stack(slope))
-            total += float((np.linalg.norm(tangent, axis=2) @ (0.5 * weights)).sum())
+            total += float((np.linalg.norm(tangent, axis=2) @ weights).sum())
         return total
 
     def min_angle(self) -> float:

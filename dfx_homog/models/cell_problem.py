@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-import scipy.sparse.csgraph
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
+from scipy.sparse.csgraph import connected_components
 
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
@@ -56,7 +56,9 @@ class CellProblem:
     Raises SolverFailure if the linear solver does not converge.
     """
 
-    def __init__(self, comm: MPI.Comm, cell: UnitCell, *, preset: str = "iterative", user: tuple[str, ...] = ()):
+    def __init__(
+        self, comm: MPI.Intracomm, cell: UnitCell, *, preset: str = "iterative", user: tuple[str, ...] = ()
+    ):
         self.comm, self.cell, self.preset, self.user = comm, cell, preset, user
         self.tiled: TiledMesh = tile_mesh(comm, (cell,), (1,), (1,) * (cell.dim - 1), 1.0)
         mesh = self.tiled.mesh
@@ -96,7 +98,9 @@ class CellProblem:
             if layout.global_size > 0 and b.norm() > 0:
                 ksp.solve(b, w)
                 if ksp.getConvergedReason() < 0:
-                    raise SolverFailure(f"cell problem of '{cell.name}', direction {j + 1}: CG did not converge")
+                    raise SolverFailure(
+                        f"cell problem of '{cell.name}', direction {j + 1}: CG did not converge"
+                    )
             loads.append(b)
             solutions.append(w)
             iterations.append(ksp.getIterationNumber())
@@ -111,7 +115,11 @@ class CellProblem:
             obj.destroy()
         transfer.destroy()
         return Homogenised(
-            mean + cross, mean + cross + cross.T + stiffness, correctors, tuple(iterations), layout.global_size
+            mean + cross,
+            mean + cross + cross.T + stiffness,
+            correctors,
+            tuple(iterations),
+            layout.global_size,
         )
 
     def _ksp(self, matrix: PETSc.Mat) -> PETSc.KSP:
@@ -181,9 +189,10 @@ def _components(cell: UnitCell, conducts: npt.NDArray[np.bool_]) -> tuple[Ints, 
     rows = nodes[conducts]
     n = len(cell.points)
     edges = sp.coo_matrix(
-        (np.ones(rows[:, 1:].size), (np.repeat(rows[:, 0], rows.shape[1] - 1), rows[:, 1:].ravel())), shape=(n, n)
+        (np.ones(rows[:, 1:].size), (np.repeat(rows[:, 0], rows.shape[1] - 1), rows[:, 1:].ravel())),
+        shape=(n, n),
     )
-    _, label = sp.csgraph.connected_components(edges, directed=False)
+    _, label = connected_components(edges, directed=False)
     used = np.unique(label[rows[:, 0]])
     component = np.full(len(cell.cells), -1)
     component[conducts] = np.searchsorted(used, label[rows[:, 0]])

@@ -51,7 +51,7 @@ class EffectiveMedium:
         out["macmullin"] = None if B is None else [1 / b if b > 0 else None for b in np.diag(B)]
         out["bruggeman"] = (
             None
-            if B is None or not 0 < self.phi_e < 1
+            if B is None or not 0 < self.phi_e < 1 - 1e-9
             else [float(np.log(b) / np.log(self.phi_e)) if b > 0 else None for b in np.diag(B)]
         )
         out["bounds"] = self.bounds
@@ -62,7 +62,7 @@ class EffectiveMedium:
         return {**out, **self.extra}
 
 
-def joule_tensor(problem: Homogenised | None) -> list[list[float]] | None:
+def joule_tensor(problem: Homogenised | None) -> Any:
     """Q = A_eff^-1 <A F F^T>, the identity by Hill-Mandel; None where A_eff is singular."""
     if problem is None:
         return None
@@ -73,7 +73,7 @@ def joule_tensor(problem: Homogenised | None) -> list[list[float]] | None:
 
 
 def bounds(k1: float, k2: float, f1: float, dim: int) -> dict[str, float]:
-    """Voigt, Reuss and Hashin-Shtrikman bounds of a two-phase medium, volume fractions f1 and 1 - f1 (Torquato 2002)."""
+    """Voigt, Reuss and Hashin-Shtrikman bounds of a two-phase medium of fractions f1, 1 - f1 (Torquato 2002)."""
     f2 = 1 - f1
     voigt = f1 * k1 + f2 * k2
     reuss = 0.0 if min(k1, k2) == 0 else 1 / (f1 / k1 + f2 / k2)
@@ -91,7 +91,11 @@ def _clean(problem: Homogenised, windings: FloatArray, scale: float) -> Homogeni
         return problem
     dim = problem.tensor.shape[0]
     # an insulated direction n (orthogonal to all windings) carries no flux: A_eff n = 0
-    basis = np.linalg.qr(windings.T)[0][:, : np.linalg.matrix_rank(windings)] if windings.size else np.zeros((dim, 0))
+    basis = (
+        np.linalg.qr(windings.T)[0][:, : np.linalg.matrix_rank(windings)]
+        if windings.size
+        else np.zeros((dim, 0))
+    )
     project = basis @ basis.T
     tensor, energy = project @ problem.tensor @ project, project @ problem.energy @ project
     if np.abs(tensor - problem.tensor).max() > 1e-6 * scale:
@@ -100,7 +104,12 @@ def _clean(problem: Homogenised, windings: FloatArray, scale: float) -> Homogeni
 
 
 def effective_medium(
-    comm: MPI.Comm, cell: UnitCell, material: Any, *, preset: str = "iterative", user: tuple[str, ...] = ()
+    comm: MPI.Intracomm,
+    cell: UnitCell,
+    material: Any,
+    *,
+    preset: str = "iterative",
+    user: tuple[str, ...] = (),
 ) -> EffectiveMedium:
     """Solve the cell problems of one microstructure.
 

@@ -31,10 +31,8 @@ from dfx_homog.models.particle import ParticleProblems, ParticleResponse, partic
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.layout import Layout, build_layout
-from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
+from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.timestepping import TimeStep
-
-ATOL = 1e-12
 
 
 @dataclass
@@ -63,7 +61,7 @@ class HomogenisedModel(TransientModel):
 
     def __init__(
         self,
-        comm: MPI.Comm,
+        comm: MPI.Intracomm,
         physics: Physics,
         cells: tuple[UnitCell, UnitCell],
         regions: tuple[MesoCoefficients, ...],
@@ -75,6 +73,7 @@ class HomogenisedModel(TransientModel):
         self.comm, self.physics, self.regions = comm, physics, regions
         self.fields = NAMES
         self.user_options = user_options
+        self._largest_coefficient = max(physics.lam * physics.c_e0, *(max(r.S or 0.0, r.K) for r in regions))
         self.line = MesoLine(comm, thickness, elements)
         self.forms = MesoForms(self.line, physics, regions)
         space = self.forms.space
@@ -82,7 +81,9 @@ class HomogenisedModel(TransientModel):
         self.y = space.tabulate_dof_coordinates()[: self.nodes, 0]
         self._weights()
         self._points = [
-            self._electrode_points(cell, physics.negative if i == 0 else physics.positive, self._w_region[2 * i])
+            self._electrode_points(
+                cell, physics.negative if i == 0 else physics.positive, self._w_region[2 * i]
+            )
             for i, cell in enumerate(cells)
         ]
         self._number_unknowns()
@@ -133,7 +134,9 @@ class HomogenisedModel(TransientModel):
             GROUPS,
             preset="direct",
             prefix=prefix,
-            atol=ATOL,
+            atol=round_off(
+                layout.global_size, self._largest_coefficient / float(np.diff(self.line.grid).min())
+            ),
             user_options=self.user_options,
         )
 

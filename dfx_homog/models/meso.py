@@ -45,7 +45,7 @@ class MesoLine:
     element than with Gauss points, and at the faces of the separator and the collectors as well.
     """
 
-    def __init__(self, comm: MPI.Comm, thickness: tuple[float, ...], elements: int):
+    def __init__(self, comm: MPI.Intracomm, thickness: tuple[float, ...], elements: int):
         self.comm, self.thickness = comm, thickness
         ends = np.concatenate([[0.0], np.cumsum(thickness)])
         self.ends = ends / ends[-1]
@@ -157,9 +157,7 @@ class MesoForms:
         self.residual = _compat.compile_form(F)
         self.jacobian = _compat.compile_form(ufl.derivative(F, self.u))
         self._volume = _compat.compile_form(self.weight * v[0] * everywhere)
-        self._ends = {
-            face: _compat.compile_form(v[0] * ds(face)) for face in (NEGATIVE_FACE, POSITIVE_FACE)
-        }
+        self._ends = {face: _compat.compile_form(v[0] * ds(face)) for face in (NEGATIVE_FACE, POSITIVE_FACE)}
 
     def volume_weights(self, by_region: tuple[float, float, float]) -> FloatArray:
         """(nodes,) this rank's part of int f v_i dy for f constant in each region."""

@@ -2,14 +2,14 @@
 
     d_t c = div(D_s grad c) in the solid,  -D_s grad c . n = j on Gamma,  j = Gh(T) g + G C d_t(Phi_s - Phi_e)
 
-(MODEL.md section 5, [H] 1a with 73-76), discretised by the finite elements of the unit-cell mesh. Diffusion is linear and
-the same at all points, so one implicit step condenses exactly to the nodes of Gamma:
+(MODEL.md section 5, [H] 1a with 73-76), discretised by the finite elements of the unit-cell mesh. Diffusion
+is linear and the same at all points, so one implicit step condenses exactly to the nodes of Gamma:
 
     (a0 M + D_s K) c = M h - R(c on Gamma; p),   R_i = int_Gamma j phi_i dA,   p = (Phi_s, Phi_e, c_e, T),
     A = a0 M + D_s K,  c* = A^-1 M h,  S = (A^-1) on Gamma x Gamma:   S^-1 (x - c*) + R(x; p) = 0.
 
-S^-1 is symmetric positive definite and shared by all points; the native kernel solves for the traces x by Newton's method
-and differentiates the condensed maps p -> J, q exactly. Everything is dimensionless.
+S^-1 is symmetric positive definite and shared by all points; the native kernel solves for the traces x by
+Newton's method and differentiates the condensed maps p -> J, q exactly. Everything is dimensionless.
 """
 
 from __future__ import annotations
@@ -79,15 +79,17 @@ def particle_geometry(
 ) -> ParticleGeometry:
     """Matrices of the solid of `cell` with DOLFINx's own elements and quadrature of the given degrees.
 
-    `active` (m,) marks the cells that take part: solid islands and closed pores carry no net current and are left out
-    (MODEL.md section 4). Raises BadInput if no interface is left.
+    `active` (m,) marks the cells that take part: solid islands and closed pores carry no net current and are
+    left out (MODEL.md section 4). Raises BadInput if no interface is left.
     """
     if active is None:
         active = np.ones(len(cell.cells), dtype=bool)
     interface = cell.interface_facets()
     used = active[interface.solid] & active[interface.electrolyte]
     if not used.any():
-        raise BadInput(f"microstructure {cell.name}: an electrode needs an interface between solid and electrolyte")
+        raise BadInput(
+            f"microstructure {cell.name}: an electrode needs an interface of solid and electrolyte"
+        )
     nodes = cell.canonical[cell.cells]
     solid = (cell.phase == SOLID) & active
     present = np.unique(nodes[solid])
@@ -131,8 +133,11 @@ def _volume_matrices(cell: UnitCell, rows: Ints, nodes: Ints, n: int, degree: in
     stiffness = np.einsum("cq,cqki,cqli->ckl", weights, gradient, gradient)
     k = rows.shape[1]
     i, j = np.repeat(rows, k, axis=1).ravel(), np.tile(rows, (1, k)).ravel()
-    M, K = (scipy.sparse.coo_matrix((values.ravel(), (i, j)), shape=(n, n)).tocsr() for values in (mass, stiffness))
-    return M, K
+
+    def assembled(values: Floats) -> Any:
+        return scipy.sparse.coo_matrix((values.ravel(), (i, j)), shape=(n, n)).tocsr()
+
+    return assembled(mass), assembled(stiffness)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +164,8 @@ class ParticleResponse:
         points = np.flatnonzero(self.failed)
         if not len(points):
             return None
-        return f"particle problem of point {points[0]} ({len(points)} failed): {FAILURES[int(self.failed[points[0]])]}"
+        reason = FAILURES[int(self.failed[points[0]])]
+        return f"particle problem of point {points[0]} ({len(points)} failed): {reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,25 +183,39 @@ class ParticleProblems:
     `c` (P, n_s) is the concentration at the end of the last finished step and may be set to restore a state.
     """
 
-    def __init__(self, geometry: ParticleGeometry, electrode: Electrode, lam: float, gamma: float, points: int) -> None:
+    def __init__(
+        self, geometry: ParticleGeometry, electrode: Electrode, lam: float, gamma: float, points: int
+    ) -> None:
         """Uniform start c = c_s0. Raises BadInput for what the condensation cannot do."""
-        key = f"parameters.{geometry.name}"
-        if electrode.D_s.depends_on("c") or electrode.D_s.depends_on("T") or electrode.E_D != 0.0:
-            raise BadInput(f"{key}.D_s: particle problems need a constant D_s, without c, T and activation energy")
+        key, e = f"parameters.{geometry.name}", electrode
+        if e.D_s.depends_on("c") or e.D_s.depends_on("T") or e.E_D != 0.0:
+            raise BadInput(f"{key}.D_s: must be constant here, without c, T and activation energy")
         self.geometry = geometry
-        self.c_max = electrode.c_max
-        self.D_s = float(electrode.D_s.numpy(c=0.0, T=0.0))
+        self.c_max = e.c_max
+        self.D_s = float(e.D_s.numpy(c=0.0, T=0.0))
         if not self.D_s > 0.0:
             raise BadInput(f"{key}.D_s = {self.D_s:g}: must be positive")
-        if not 0.0 < electrode.c_s0 < electrode.c_max:
-            raise BadInput(f"{key}.c_s0 = {electrode.c_s0:g}: must lie between 0 and c_max = {electrode.c_max:g}")
-        ocp, Pi = electrode.ocp.program(("c", "T")), electrode.Pi.program(("c", "T"))
+        if not 0.0 < e.c_s0 < e.c_max:
+            raise BadInput(f"{key}.c_s0 = {e.c_s0:g}: must lie between 0 and c_max = {e.c_max:g}")
+        ocp, Pi = e.ocp.program(("c", "T")), e.Pi.program(("c", "T"))
         self._kernel = _native.ParticleKernel(
-            facets=geometry.facets, shape=geometry.shape, weights=geometry.weights, trace_nodes=len(geometry.trace),
-            G=electrode.G, GC=electrode.G * electrode.C, beta=electrode.beta, c_max=electrode.c_max, E_G=electrode.E_G,
-            lam=lam, gamma=gamma, ocp_ops=ocp[0], ocp_args=ocp[1], Pi_ops=Pi[0], Pi_args=Pi[1],
-        )  # fmt: skip
-        self.c = np.full((points, geometry.M.shape[0]), electrode.c_s0)
+            facets=geometry.facets,
+            shape=geometry.shape,
+            weights=geometry.weights,
+            trace_nodes=len(geometry.trace),
+            G=e.G,
+            GC=e.G * e.C,
+            beta=e.beta,
+            c_max=e.c_max,
+            E_G=e.E_G,
+            lam=lam,
+            gamma=gamma,
+            ocp_ops=ocp[0],
+            ocp_args=ocp[1],
+            Pi_ops=Pi[0],
+            Pi_args=Pi[1],
+        )
+        self.c = np.full((points, geometry.M.shape[0]), e.c_s0)
         self._condensed: OrderedDict[float, _Condensed] = OrderedDict()
         self._step: _Step | None = None
 
@@ -207,13 +227,13 @@ class ParticleProblems:
     @property
     def soc(self) -> Floats:
         """(P,) mean of c/c_max over the solid."""
-        return self.lithium / (self.c_max * self.geometry.volume)
+        return np.asarray(self.lithium / (self.c_max * self.geometry.volume))
 
     def begin_step(self, a0: float, hist_c: Floats, d_hist: Floats) -> None:
         """Begin the step d_t c = a0 c - hist_c, d_t D = a0 D + d_hist with D = Phi_s - Phi_e.
 
-        a0 = 1/dt for Euler, 3/(2 dt) for BDF2; hist_c (P, n_s) = -(a1 c_n + a2 c_(n-1)) with a positive sign for Euler
-        (c_n/dt), d_hist (P,) = a1 D_n + a2 D_(n-1) (-D_n/dt).
+        a0 = 1/dt for Euler, 3/(2 dt) for BDF2; hist_c (P, n_s) = -(a1 c_n + a2 c_(n-1)), for Euler c_n/dt;
+        d_hist (P,) = a1 D_n + a2 D_(n-1), for Euler -D_n/dt.
         """
         condensed = self._factorise(a0)
         load = self.geometry.M @ hist_c.T
@@ -226,29 +246,34 @@ class ParticleProblems:
             c_star=np.ascontiguousarray(c_star[trace].T),
             d_hist=np.ascontiguousarray(d_hist, dtype=np.float64),
             x=np.ascontiguousarray(self.c[:, trace]),
+            p=np.zeros((len(self.c), 4)),
+            x_p=np.zeros((len(self.c), len(trace), 3)),
         )
 
     def evaluate(self, Phi_s: Floats, Phi_e: Floats, c_e: Floats, T: Floats) -> ParticleResponse:
         """Solve all particle problems of the step begun for the given scalars, each (P,).
 
-        Failures are reported in the response, not raised: ranks must agree on what to do. A failed point keeps its
-        last good trace as the next start.
+        Failures are reported in the response, not raised: ranks must agree on what to do. A failed point
+        keeps its last good trace as the next start.
         """
         step = self._begun()
         p = _scalars(Phi_s, Phi_e, c_e, T)
-        start = step.x
-        if step.p is not None and step.x_p is not None:
-            # Predict along the derivative of the last solution: the error is then quadratic in the change of p.
-            change = p - step.p
-            change[:, 1] = change[:, 0] - change[:, 1]
-            start = step.x + np.einsum("pik,pk->pi", step.x_p, change[:, 1:])
+        # Start from the prediction along the last derivative: its error is quadratic in the change of p.
+        change = p - step.p
+        change[:, 1] = change[:, 0] - change[:, 1]
         solution = self._kernel.solve(
-            start=start, c_star=step.c_star, stiffness=step.condensed.stiffness, p=p, d_hist=step.d_hist, a0=step.a0
+            start=step.x + np.einsum("pik,pk->pi", step.x_p, change[:, 1:]),
+            c_star=step.c_star,
+            stiffness=step.condensed.stiffness,
+            p=p,
+            d_hist=step.d_hist,
+            a0=step.a0,
         )
-        good = solution.failed == 0
-        step.x = np.where(good[:, None], solution.x, step.x)
-        step.p = p if step.p is None else np.where(good[:, None], p, step.p)
-        step.x_p, step.R, step.solved = solution.x_p, solution.R, bool(good.all())
+        good = (solution.failed == 0)[:, None]
+        step.x = np.where(good, solution.x, step.x)
+        step.p = np.where(good, p, step.p)
+        step.x_p = np.where(good[:, :, None], solution.x_p, step.x_p)
+        step.R = solution.R if good.all() else None
         return _response(solution)
 
     def evaluate_frozen(self, Phi_s: Floats, Phi_e: Floats, c_e: Floats, T: Floats) -> ParticleResponse:
@@ -262,7 +287,7 @@ class ParticleProblems:
         Lithium is conserved whatever the error of the trace: a0 1^T M c = 1^T M h - J, since K 1 = 0.
         """
         step = self._begun()
-        if not step.solved or step.R is None:
+        if step.R is None:
             raise RuntimeError("finish_step needs an evaluate in which every point was solved")
         load = step.load
         load[self.geometry.trace] -= step.R.T
@@ -283,7 +308,10 @@ class ParticleProblems:
             raise ValueError(f"a0 = {a0}: must be positive")
         geometry = self.geometry
         A = (a0 * geometry.M + self.D_s * geometry.K).tocsc()
-        lu = scipy.sparse.linalg.splu(A, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, diag_pivot_thresh=0.0)
+        # A is symmetric positive definite: no pivoting, an ordering of A + A^T
+        lu = scipy.sparse.linalg.splu(
+            A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
         columns = np.zeros((A.shape[0], len(geometry.trace)))
         columns[geometry.trace, np.arange(len(geometry.trace))] = 1.0
         S = lu.solve(columns)[geometry.trace]
@@ -296,7 +324,11 @@ class ParticleProblems:
 
 @dataclass(eq=False)
 class _Step:
-    """State of the step in progress: data, and the traces, derivatives and fluxes of the last evaluate."""
+    """Data of the step in progress, and what the last evaluate found.
+
+    x (P, nG) traces of the last good solutions, x_p (P, nG, 3) their derivatives in Phi_s - Phi_e, c_e and T
+    at p (P, 4); R (P, nG) fluxes, None unless every point was solved.
+    """
 
     a0: float
     condensed: _Condensed
@@ -304,10 +336,9 @@ class _Step:
     c_star: Floats
     d_hist: Floats
     x: Floats
-    p: Floats | None = None
-    x_p: Floats | None = None
+    p: Floats
+    x_p: Floats
     R: Floats | None = None
-    solved: bool = False
 
 
 def _solve(lu: Any, load: Floats) -> Floats:
@@ -316,7 +347,7 @@ def _solve(lu: Any, load: Floats) -> Floats:
 
 
 def _scalars(*columns: ArrayLike) -> Floats:
-    return np.ascontiguousarray(np.column_stack([np.asarray(a, dtype=np.float64).reshape(-1) for a in columns]))
+    return np.column_stack([np.asarray(a, dtype=np.float64).reshape(-1) for a in columns])
 
 
 def _response(solution: _native.TraceSolution) -> ParticleResponse:

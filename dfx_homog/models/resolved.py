@@ -17,10 +17,8 @@ from dfx_homog.models.history import Balance
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
-from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
+from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.timestepping import TimeStep
-
-ATOL = 1e-11  # of the residual per collector area: currents are O(0.1 to 10) in the scaled problem
 
 
 class ResolvedModel(TransientModel):
@@ -33,7 +31,7 @@ class ResolvedModel(TransientModel):
 
     def __init__(
         self,
-        comm: MPI.Comm,
+        comm: MPI.Intracomm,
         physics: Physics,
         cells: tuple[UnitCell, ...],
         materials: tuple[rf.Material, ...],
@@ -51,6 +49,8 @@ class ResolvedModel(TransientModel):
         self.tiled = tile_mesh(comm, cells, periods, lateral, self.delta)
         self.forms = rf.ResolvedForms(self.tiled, physics, materials, self.periodic)
         self.preset, self.user_options = preset, user_options
+        values = [v for m in materials for v in (m.sigma_s, m.k_s, m.k_e) if v is not None]
+        self._largest_coefficient = max(physics.lam * physics.c_e0, *(float(np.max(v)) for v in values))
         space = self.forms.space
         self.nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
         self.coordinates = space.tabulate_dof_coordinates()[: self.nodes]
@@ -94,7 +94,7 @@ class ResolvedModel(TransientModel):
             GROUPS,
             preset=self.preset,
             prefix=prefix,
-            atol=ATOL,
+            atol=round_off(layout.global_size, self._largest_coefficient / forms.area),
             user_options=self.user_options,
         )
 
@@ -185,9 +185,7 @@ class ResolvedModel(TransientModel):
             rf.NEGATIVE_FACE: p.h_negative,
             rf.POSITIVE_FACE: p.h_positive,
         }
-        cooling = sum(
-            h * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient)) for f, h in faces.items()
-        )
+        cooling = sum(h * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient)) for f, h in faces.items())
         current = float(forms.current.value)
         heating = (
             self.sum(self._w_heat @ rate[:, TEMP]),
@@ -198,7 +196,10 @@ class ResolvedModel(TransientModel):
         )
         return Balance(
             lithium=self.lithium(),
-            interface=(self._interface(forms.interface_current, 0), self._interface(forms.interface_current, 1)),
+            interface=(
+                self._interface(forms.interface_current, 0),
+                self._interface(forms.interface_current, 1),
+            ),
             heating=heating,
         )
 

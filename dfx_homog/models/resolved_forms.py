@@ -27,7 +27,7 @@ class Material:
     k_s: Any
     k_e: Any
     rho_cp_s: float | None
-    rho_cp_e: float
+    rho_cp_e: float | None
 
 
 def cellwise(mesh: Any, values: list[Any], index: npt.NDArray[np.int64], dim: int) -> fem.Function:
@@ -53,7 +53,9 @@ class ResolvedForms:
     The residual is divided by the collector's area |F|.
     """
 
-    def __init__(self, tiled: TiledMesh, physics: Physics, materials: tuple[Material, ...], periodic: tuple[int, ...]):
+    def __init__(
+        self, tiled: TiledMesh, physics: Physics, materials: tuple[Material, ...], periodic: tuple[int, ...]
+    ):
         mesh = tiled.mesh
         self.mesh, self.tiled, self.physics = mesh, tiled, physics
         self.delta = tiled.scale
@@ -108,7 +110,7 @@ class ResolvedForms:
         return self.negative * self._constant(n) + (1 - self.negative) * self._constant(p)
 
     def _pick_expression(self, name: str, c_s: Any, T: Any) -> Any:
-        """An expression of the electrode that the cell belongs to; a conditional, so that the other's may be undefined."""
+        """An expression of the electrode that the cell belongs to; as a conditional, the other's may be undefined."""
 
         def value(electrode: Electrode) -> Any:
             return getattr(electrode, name).ufl(c=c_s / self._constant(electrode.c_max), T=T)
@@ -119,9 +121,7 @@ class ResolvedForms:
         return ufl.conditional(ufl.gt(self.negative, 0.5), value(n), value(p))
 
     def _rate(self, component: int) -> Any:
-        return (
-            self.a0 * self.u[component] + self.a1 * self.u1[component] + self.a2 * self.u2[component]
-        )
+        return self.a0 * self.u[component] + self.a1 * self.u1[component] + self.a2 * self.u2[component]
 
     def _build(self) -> None:
         p = self.physics
@@ -184,7 +184,8 @@ class ResolvedForms:
         self.volume_functional = _form(per_area * v[0] * everywhere)
         self.tab_functional = _form(self._constant(1 / self.tab_area) * v[0] * ds(POSITIVE_TAB))
         self.face_functional = {
-            face: _form(self._constant(1 / self.area) * v[0] * ds(face)) for face in (NEGATIVE_FACE, POSITIVE_FACE)
+            face: _form(self._constant(1 / self.area) * v[0] * ds(face))
+            for face in (NEGATIVE_FACE, POSITIVE_FACE)
         }
 
     def _with_activation(self, value: float, energy: float, T: Any) -> Any:

@@ -23,7 +23,7 @@ class TransientModel(ABC):
     """
 
     fields: tuple[str, ...]
-    comm: MPI.Comm
+    comm: MPI.Intracomm
     physics: Physics
     forms: Any
     layout: Layout
@@ -92,8 +92,8 @@ class TransientModel(ABC):
         self.remember(2)
         return info
 
-    def sum(self, value: float) -> float:
-        """Sum over ranks."""
+    def sum(self, value: Any) -> float:
+        """Sum of a number over ranks."""
         return float(self.comm.allreduce(float(value)))
 
     def extreme(self, name: str, op: MPI.Op) -> float:
@@ -124,7 +124,9 @@ class TransientModel(ABC):
         """V, mean T, mean Phi_e of each electrode, mean c_e of each region: what is extrapolated to delta = 0."""
         out = {"voltage": self.voltage, "T_mean": self.mean_temperature()}
         phi_e, c_e = self.values[:, self.component("Phi_e")], self.values[:, self.component("c_e")]
-        for region, weights in zip(("negative", "separator", "positive"), self.electrolyte_weights(), strict=True):
+        for region, weights in zip(
+            ("negative", "separator", "positive"), self.electrolyte_weights(), strict=True
+        ):
             volume = self.sum(weights.sum())
             out[f"c_e_{region}"] = self.sum(weights @ c_e) / volume
             if region != "separator":

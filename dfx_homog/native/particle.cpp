@@ -1,8 +1,6 @@
 #include "particle.hpp"
 
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <stdexcept>
 
 namespace dfx_homog
@@ -160,18 +158,19 @@ bool ParticleKernel::make_admissible(Workspace& w) const
   return true;
 }
 
-/// Largest step in (0, 1] along w.dx that keeps one tenth of every distance to 0 and c_max at the quadrature points.
-double ParticleKernel::step_length(Workspace& w) const
+/// Newton update w.dx at w.x from the factorisation at hand, and its size: absolute, and against the distances to 0
+/// and c_max at the quadrature points.
+ParticleKernel::Update ParticleKernel::update(Workspace& w) const
 {
+  w.dx = -w.F;
+  w.solve_in_place(w.dx);
   _surface.interpolate(w.dx, w.dc.data());
-  double length = 1.0;
-  for (Eigen::Index i = 0; i < w.c.size(); ++i)
-  {
-    const double room = 0.9 * (w.dc[i] < 0.0 ? w.c[i] : _kinetics.c_max - w.c[i]);
-    if (length * std::abs(w.dc[i]) > room)
-      length = room / std::abs(w.dc[i]);
-  }
-  return length;
+  const auto c = w.c.array(), dc = w.dc.array();
+  const double absolute = w.dx.lpNorm<Eigen::Infinity>() / _kinetics.c_max;
+  const double relative = (dc.abs() / c.min(_kinetics.c_max - c)).maxCoeff();
+  // The longest step that leaves a tenth of every distance.
+  const double outward = (dc / (dc < 0.0).select(-c, _kinetics.c_max - c)).maxCoeff();
+  return {absolute, relative, outward > 0.9 ? 0.9 / outward : 1.0};
 }
 
 /// F = S^-1 (x - c*) + R(x) for x = w.x and its values w.c; also the slope of the flux. False if not finite.
@@ -198,76 +197,77 @@ void ParticleKernel::factorise(Workspace& w) const
   w.factorise();
 }
 
-/// Damped Newton from w.x. A factorisation is kept while it reduces the updates at least tenfold, which saves about
-/// half of them and changes neither the solution nor its derivatives (those have a factorisation of their own).
+/// Go along w.dx to a smaller residual; true if the whole update was possible. Sets `stuck` if there is none.
+bool ParticleKernel::advance(Workspace& w, const Law& law, const Update& update, bool& stuck) const
+{
+  constexpr int halvings = 20;
+  const double norm = w.F.norm();
+  const Eigen::VectorXd from = w.x, direction = w.dx;
+  const auto descends = [&] { return gather(w, w.x) and residual(w, law) and w.F.norm() < norm; };
+  stuck = false;
+  if (update.length < 1.0)
+  {
+    // Nodes that would leave the range go most of the way to its end and the others all of theirs: one length for
+    // all would be dictated by the node nearest to 0 or c_max.
+    const auto x = from.array();
+    w.x = (x + direction.array()).max(0.1 * x).min(0.1 * x + 0.9 * _kinetics.c_max).matrix();
+    if (descends())
+      return false;
+  }
+  double length = update.length;
+  for (int i = 0; i < halvings; ++i, length *= 0.5)
+  {
+    w.x = from + length * direction;
+    if (descends())
+      return length == 1.0;
+  }
+  stuck = true;
+  w.x = from;
+  gather(w, w.x);
+  residual(w, law);
+  return false;
+}
+
+/// Damped Newton from w.x. A factorisation is kept while it reduces the updates a hundredfold, which changes neither
+/// the solution nor its derivatives (those have a factorisation of their own).
 Failure ParticleKernel::newton(Workspace& w, const Law& law, double tolerance, int max_iterations,
                                int& iterations) const
 {
-  constexpr double contraction = 0.1, rounding = 1e-9;
-  constexpr int halvings = 20;
+  constexpr double contraction = 0.01;
+  constexpr double linear = 1e-5;   // relative updates below this change the flux linearly, to rounding
+  constexpr double rounding = 1e-9; // below this, updates that no longer shrink are rounding errors
+  w.factor_is_current = false;
   if (not make_admissible(w))
     return not_defined;
   if (not residual(w, law))
     return no_descent;
-  w.factor_is_current = false;
-  double previous = 0.0; // size of the last full update; 0 asks for a new factorisation
-  for (iterations = 0; iterations < max_iterations;)
+  double previous = 0.0; // size of the last update, if it was made in full; 0 asks for a new factorisation
+  for (int i = 0; i < max_iterations; ++i, ++iterations)
   {
-    const auto update = [&]
-    {
-      w.dx = -w.F;
-      w.solve_in_place(w.dx);
-      return w.dx.lpNorm<Eigen::Infinity>() / _kinetics.c_max;
-    };
-    double size = previous > 0.0 ? update() : 0.0;
-    const bool fresh = not(previous > 0.0 and size <= std::max(tolerance, contraction * previous));
+    Update step{};
+    if (previous > 0.0)
+      step = update(w);
+    const bool fresh = not(previous > 0.0 and step.absolute <= std::max(tolerance, contraction * previous));
     if (fresh)
     {
       factorise(w);
-      size = update();
+      step = update(w);
     }
-    if (not std::isfinite(size))
+    if (not(std::isfinite(step.absolute) and std::isfinite(step.relative)))
       return no_descent;
-    ++iterations;
-    // The last update is applied whole: it is far below any distance to 0 and c_max that a double can resolve in g.
-    if (std::getenv("DBG")) std::fprintf(stderr, "it %d fresh %d size %.3e norm %.3e len %.3e prev %.1e def %d cmin %.3e cmax %.3e\n", iterations, fresh, size, w.F.norm(), step_length(w), previous, w.definite, w.c.minCoeff(), w.c.maxCoeff());
-    const bool last = size <= tolerance or (fresh and size <= rounding and size >= 0.5 * previous and previous > 0.0);
-    const double norm = w.F.norm();
-    double length = step_length(w);
-    const Eigen::VectorXd direction = w.dx;
-    w.x_trial = w.x;
-    bool accepted = false;
-    if (length < 1.0)
+    const bool settled = step.relative <= linear and step.absolute <= rounding and fresh;
+    const bool stagnates = settled and previous > 0.0 and step.absolute >= 0.5 * previous;
+    if (stagnates or (step.relative <= linear and step.absolute <= tolerance))
     {
-      // Nodes that would leave the range go most of the way to its end, the others go all of theirs: a common length
-      // would be dictated by the node nearest to 0 or c_max.
-      const auto x = w.x_trial.array();
-      w.x = (x + w.dx.array()).max(0.1 * x).min(0.1 * x + 0.9 * _kinetics.c_max).matrix();
-      accepted = gather(w, w.x) and residual(w, law) and w.F.norm() < norm;
-      previous = 0.0;
-      if (std::getenv("DBG")) std::fprintf(stderr, "   clip %d %.3e\n", accepted, w.F.norm());
-    }
-    for (int i = 0; i < halvings and not accepted; ++i, length *= 0.5)
-    {
-      w.x = w.x_trial + length * direction;
-      accepted = gather(w, w.x) and (last or (residual(w, law) and (size <= rounding or w.F.norm() < norm)));
-      if (accepted)
-        previous = length == 1.0 ? size : 0.0;
-    }
-    if (last)
-    {
+      w.x += w.dx;
+      ++iterations;
       w.factor_is_current = fresh;
-      return accepted ? solved : no_descent;
+      return gather(w, w.x) ? solved : no_descent;
     }
-    if (not accepted)
-    {
-      w.x = w.x_trial;
-      gather(w, w.x);
-      residual(w, law);
-      if (fresh)
-        return no_descent;
-      previous = 0.0;
-    }
+    bool stuck = false;
+    previous = advance(w, law, step, stuck) ? step.absolute : 0.0;
+    if (stuck and fresh)
+      return settled ? solved : no_descent;
   }
   return not_converged;
 }
@@ -331,12 +331,21 @@ TraceSolution ParticleKernel::solve(const Step& step, const ConstRows& p, double
     const double rate = step.a0 * (p(i, 0) - p(i, 1)) + step.d_hist[i];
     const MesoPoint point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), rate, step.a0};
     const Law law(_kinetics, point);
-    w.x = step.start.row(i);
     w.c_star = step.c_star.row(i);
     auto& failed = out.failed[static_cast<std::size_t>(i)];
-    failed = not law.valid() or not w.c_star.allFinite()
-                 ? not_defined
-                 : newton(w, law, tolerance, max_iterations, out.iterations[static_cast<std::size_t>(i)]);
+    failed = not_defined;
+    if (law.valid() and w.c_star.allFinite())
+      for (int attempt = 0; attempt < 3 and failed != solved; ++attempt)
+      {
+        // A start on the wrong side of the exchange current's maximum may lead to c = 0 or c_max.
+        if (attempt == 0)
+          w.x = step.start.row(i);
+        else if (attempt == 1)
+          w.x = w.c_star;
+        else
+          w.x.setConstant(0.5 * _kinetics.c_max);
+        failed = newton(w, law, tolerance, max_iterations, out.iterations[static_cast<std::size_t>(i)]);
+      }
     if (failed == solved and not respond(w, law, out, i, false))
       failed = no_descent;
     if (failed != solved)

@@ -76,9 +76,14 @@ public:
 
 private:
   struct Workspace;
+  struct Update
+  {
+    double absolute, relative, length;
+  };
   bool gather(Workspace& w, const Eigen::VectorXd& x) const;
   bool make_admissible(Workspace& w) const;
-  double step_length(Workspace& w) const;
+  Update update(Workspace& w) const;
+  bool advance(Workspace& w, const Law& law, const Update& update, bool& stuck) const;
   bool residual(Workspace& w, const Law& law) const;
   void factorise(Workspace& w) const;
   Failure newton(Workspace& w, const Law& law, double tolerance, int max_iterations, int& iterations) const;

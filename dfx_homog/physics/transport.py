@@ -16,7 +16,7 @@ def ohmic_current(sigma: Any, phi_s: Any) -> Any:
 
 
 def species_flux(D_L: Any, mu_L: Any, lam: Any, c_e: Any, phi_e: Any, B: Any = 1) -> Any:
-    """N_e = -B (D_L grad c_e + lambda mu_L c_e grad Phi_e); B = 1 in the pores, the geometry tensor at meso scale. [H] 7a, 2."""
+    """N_e = -B (D_L grad c_e + lambda mu_L c_e grad Phi_e); B: 1 in the pores, a tensor at meso scale. [H] 7a, 2."""
     return -_apply(B, D_L * ufl.grad(c_e) + lam * mu_L * c_e * ufl.grad(phi_e))
 
 

@@ -1,4 +1,5 @@
 """report.html of a study: pictures and tables in one self-contained file."""
+
 from pathlib import Path
 
 

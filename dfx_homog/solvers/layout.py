@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-def _exchange(comm: MPI.Comm, destination: Ints, rows: Ints) -> tuple[Ints, Ints, Ints]:
+def _exchange(comm: MPI.Intracomm, destination: Ints, rows: Ints) -> tuple[Ints, Ints, Ints]:
     """Send each row to its destination rank. Returns received rows, their source ranks, and the send order."""
     order = np.argsort(destination, kind="stable")
     width = rows.shape[1]
@@ -50,7 +50,7 @@ class Layout:
     sizes:   unknowns of each field owned by this rank
     """
 
-    comm: MPI.Comm
+    comm: MPI.Intracomm
     numbers: Ints
     sizes: Ints
     offset: int
@@ -125,7 +125,7 @@ class Transfer:
         self._buffer.destroy()
 
 
-def build_layout(comm: MPI.Comm, keys: Ints, active: Flags, fixed: Flags | None = None) -> Layout:
+def build_layout(comm: MPI.Intracomm, keys: Ints, active: Flags, fixed: Flags | None = None) -> Layout:
     """Number the unknowns.
 
     keys:   (nodes,) global key of each local node; equal keys are one node
@@ -158,7 +158,7 @@ def build_layout(comm: MPI.Comm, keys: Ints, active: Flags, fixed: Flags | None 
     mine = mine[np.argsort(first[mine], kind="stable")]  # keep the mesh's locality
     unknown = (reply[:, 1 : 1 + fields] > 0) & (reply[:, 1 + fields :] == 0)
     sizes = unknown[mine].sum(axis=0).astype(np.int64)
-    offset = int(comm.exscan(int(sizes.sum())) or 0)
+    offset = int(comm.scan(int(sizes.sum()))) - int(sizes.sum())
     numbers = np.full((len(unique), fields), -1, dtype=np.int64)
     start = offset
     for field in range(fields):

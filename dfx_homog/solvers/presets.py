@@ -14,7 +14,7 @@ NEWTON: Options = {
     "snes_type": "newtonls",
     "snes_linesearch_type": "bt",
     "snes_rtol": 0.0,
-    "snes_stol": 0.0,
+    "snes_stol": 1e-11,
     "snes_max_it": 12,
 }
 

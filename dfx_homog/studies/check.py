@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
-from dfx_homog.microstructure.build import build_unit_cell, face_breaks
+from dfx_homog.microstructure.build import face_breaks
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run, suited_to
-from dfx_homog.solvers.timestepping import time_steps
 
-#: Memory per unknown of the resolved model, by preset and order. A row of the P1 Jacobian couples 7 nodes of
-#: about 3 fields each, of P2 12 nodes on average: 250 and 430 bytes in compressed rows. They are there about
-#: 5 times (matrix, its blocks for the preconditioner, multigrid levels) next to 120 GMRES vectors (1 kB); the
-#: factors of a direct solver take about 20 times the matrix in 2D.
-BYTES_PER_UNKNOWN = {("iterative", 1): 2300, ("iterative", 2): 3200, ("direct", 1): 5500, ("direct", 2): 9000}
-#: What each rank takes before any mesh: Python, DOLFINx, PETSc.
-BYTES_PER_RANK = 300e6
+#: Memory per unknown of the resolved model, by preset and order: slope of the peak memory of one rank between
+#: 8e3 and 6.6e4 (order 1) or 3.2e4 and 2.6e5 unknowns (order 2) on wavy cells, 2.0, 2.4, 2.8 and 4.0 kB, and a
+#: tenth more. The factors of the direct solver grow a little faster than the unknowns.
+BYTES_PER_UNKNOWN = {("iterative", 1): 2200, ("iterative", 2): 2700, ("direct", 1): 3100, ("direct", 2): 4400}
+#: What each rank takes before any mesh (Python, DOLFINx, PETSc), measured in the same runs.
+BYTES_PER_RANK = 220e6
 #: Unit cells of more triangles than this in all are not meshed, only estimated from the mesh size.
 MESHED = 200_000
 
@@ -32,25 +29,6 @@ def check_geometries(run: Run) -> None:
             face_breaks(spec)
         except BadInput as error:
             raise run.problem(f"microstructure.{name}", str(error)) from None
-
-
-def unit_cells(run: Run, comm: Any) -> dict[str, UnitCell]:
-    """Meshes of all microstructures; the three regions have the same nodes on their common faces.
-
-    Collective on `comm`, the same on all its ranks. Raises BadInput.
-    """
-    specs = run.microstructure
-    joined = set(REGIONS) <= set(specs)
-    breaks = sorted({b for name in REGIONS for b in face_breaks(specs[name])}) if joined else []
-    size = min(specs[name].mesh_size for name in REGIONS) if joined else None
-    cells: dict[str, UnitCell] = {}
-    for name, spec in specs.items():
-        face: tuple[Any, ...] = (breaks, size) if joined and name in REGIONS else ()
-        try:
-            cells[name] = build_unit_cell(name, spec, comm, *face)
-        except BadInput as error:
-            raise BadInput(f"{run.source}: {error}") from None
-    return cells
 
 
 def _triangles(mesh_size: float) -> int:
@@ -72,28 +50,27 @@ def tile_unknowns(cell: UnitCell, *, inert: bool, isothermal: bool) -> int:
 
 def describe(run: Run) -> str:
     """The report of `check`. Raises BadInput for a microstructure that cannot be meshed."""
+    from dfx_homog.studies.setup import Problem  # only here: refusing a run file must not wait for DOLFINx
+
     estimates = {name: _triangles(spec.mesh_size) for name, spec in run.microstructure.items()}
-    cells = unit_cells(run, MPI.COMM_SELF) if sum(estimates.values()) <= MESHED else None
+    problem = Problem(MPI.COMM_SELF, run)
+    cells = problem.unit_cells() if sum(estimates.values()) <= MESHED else None
     reasons = suited_to(run)
     lines = [f"{run.source}: valid", f"suits: {', '.join(c for c, reason in reasons.items() if not reason)}"]
     lines += [f"not {c}: {r.removeprefix(f'{run.source}: ')}" for c, r in reasons.items() if r]
     for name, spec in run.microstructure.items():
         text = f"unit cell {name}: {spec.geometry}, order {spec.order}, mesh size {spec.mesh_size:g}"
-        if cells is None:
+        if cells is None or name not in cells:
             lines.append(f"{text}, about {estimates[name]} triangles")
         else:
             size = f"{len(cells[name].cells)} triangles, {len(cells[name].points)} nodes"
             lines.append(f"{text}, {size}, solid fraction {cells[name].phase_fraction(SOLID):.4f}")
     if not reasons["homogenised"]:
-        lines += [_describe_time(run), *_describe_models(run, cells, levels=not reasons["convergence"])]
+        end = sum(step.duration for step in run.protocol.steps)
+        steps = f"{problem.step_count()} steps of at most {run.time.dt:g}"
+        lines.append(f"time: {steps} to t = {end:g}, {run.time.scheme}")
+        lines += _describe_models(run, cells, levels=not reasons["convergence"])
     return "\n".join(lines)
-
-
-def _describe_time(run: Run) -> str:
-    steps = [(s.current, s.duration) for s in run.protocol.steps]
-    count = sum(1 for _ in time_steps(steps, run.time.dt, run.time.scheme))
-    end = sum(duration for _, duration in steps)
-    return f"time: {count} steps of at most {run.time.dt:g} to t = {end:g}, {run.time.scheme}"
 
 
 def _describe_models(run: Run, cells: dict[str, UnitCell] | None, levels: bool) -> list[str]:

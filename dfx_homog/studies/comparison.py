@@ -36,8 +36,10 @@ class Comparison:
     Values at the nodes of each cell are copied or evaluated there, so that slopes may jump between regions.
     """
 
-    def __init__(self, model: ResolvedModel, media: tuple[EffectiveMedium, ...], solid_nodes: tuple[np.ndarray, ...]):
-        """media: of the three regions; solid_nodes: unit-cell node -> particle node, negative and positive electrode."""
+    def __init__(
+        self, model: ResolvedModel, media: tuple[EffectiveMedium, ...], solid_nodes: tuple[np.ndarray, ...]
+    ):
+        """media: of the three regions; solid_nodes: unit-cell node -> particle node of each electrode."""
         self.model, self.tiled = model, model.tiled
         tiled, mesh = self.tiled, self.tiled.mesh
         self._cells = len(tiled.cell_unit)

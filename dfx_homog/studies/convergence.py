@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
 
 def moments(steps: int) -> set[int]:
     """At most MOMENTS step numbers, evenly spread, the last one included."""
-    return {int(round(s)) for s in np.linspace(0, steps, min(steps, MOMENTS) + 1)[1:]}
+    count = min(steps, MOMENTS)
+    return {round(steps * k / count) for k in range(1, count + 1)}
 
 
 def _homogenised(
@@ -136,8 +138,8 @@ def _level(
     write_arrays(folder / "profiles.npz", clouds, problem.comm)
     dofs, means = model.dofs, model.means()
     model.destroy()
-    voltages = [[r["voltage"] for r in rows] for rows in (result.rows, reference.march.rows)]
-    difference = np.subtract(*voltages)
+    pairs = zip(result.rows, reference.march.rows, strict=True)
+    difference = np.array([mine["voltage"] - theirs["voltage"] for mine, theirs in pairs])
     return {
         "delta": 1 / sum(periods),
         "periods": list(periods),
@@ -169,7 +171,7 @@ def order(coarse: float | None, fine: float | None) -> float | None:
 
 def orders(levels: list[Json]) -> Json:
     """Observed order in delta of every norm of every field and of V, one for each pair of levels."""
-    pairs = list(zip(levels[:-1], levels[1:], strict=True))
+    pairs = list(pairwise(levels))
     found: Json = {
         field: {
             norm: [order(a["errors"][field][norm], b["errors"][field][norm]) for a, b in pairs]

@@ -22,16 +22,23 @@ MESH_LIMIT = 100_000  # cells of a mesh that is drawn
 
 Arrays = dict[str, Any]
 
+
 def unit_cells(cells: dict[str, UnitCell]) -> Arrays:
     """Points, triangles and phases of each unit cell."""
     out: Arrays = {}
     for name, cell in cells.items():
-        out |= {f"cell_{name}_points": cell.points, f"cell_{name}_cells": cell.cells, f"cell_{name}_phase": cell.phase}
+        out |= {
+            f"cell_{name}_points": cell.points,
+            f"cell_{name}_cells": cell.cells,
+            f"cell_{name}_phase": cell.phase,
+        }
     return out
+
 
 def meso(state: MesoState) -> Arrays:
     """The homogenised fields along y1 at the final time."""
     return {"meso_y": state.y, "meso_values": state.values, "meso_ends": state.ends}
+
 
 def resolved_mesh(model: ResolvedModel) -> Arrays:
     """The resolved mesh with all five fields (nan where a field does not live), if it is small enough to draw."""
@@ -52,12 +59,14 @@ def resolved_mesh(model: ResolvedModel) -> Arrays:
         "mesh_phase": np.concatenate(phases),
     }
 
-def _thin(comm: MPI.Comm, rows: FloatArray) -> FloatArray:
+
+def _thin(comm: MPI.Intracomm, rows: FloatArray) -> FloatArray:
     """At most CLOUD rows of all ranks together, on rank 0."""
     total = comm.allreduce(len(rows))
     stride = max(1, int(np.ceil(total / CLOUD)))
     parts = comm.gather(rows[::stride], root=0)
     return np.concatenate(parts) if parts is not None else np.zeros((0, rows.shape[1]))
+
 
 def profiles(
     model: ResolvedModel,
@@ -89,6 +98,7 @@ def profiles(
         out[f"particle_{name}_y"] = (column + 0.5) * model.delta
     return out
 
+
 def _tile_values(model: ResolvedModel, region: int, column: int, unit: UnitCell) -> FloatArray:
     """c_s at the nodes of the unit cell in one tile (first lateral row), nan in the electrolyte; on all ranks."""
     tiled = model.tiled
@@ -104,5 +114,3 @@ def _tile_values(model: ResolvedModel, region: int, column: int, unit: UnitCell)
     model.comm.Allreduce(MPI.IN_PLACE, total)
     model.comm.Allreduce(MPI.IN_PLACE, count)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-__all__ = ["ELECTROLYTE", "meso", "profiles", "resolved_mesh", "unit_cells"]

@@ -15,7 +15,7 @@ LINE_EVERY = 10.0  # seconds between progress lines in a batch log
 class Log:
     """Messages of rank 0 to the terminal (unless quiet) and to out/log.txt."""
 
-    def __init__(self, comm: MPI.Comm, out: Path, *, quiet: bool = False):
+    def __init__(self, comm: MPI.Intracomm, out: Path, *, quiet: bool = False):
         self._active = comm.rank == 0
         self._quiet = quiet
         self._start = time.perf_counter()
@@ -64,7 +64,12 @@ class Log:
         if sys.stderr.isatty():
             width = 24
             bar = "#" * (width * done // max(total, 1))
-            print(f"\r{label} [{bar:<{width}}] {done}/{total}  {detail}\x1b[K", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{label} [{bar:<{width}}] {done}/{total}  {detail}\x1b[K",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
             self._bar = True
             if done == total:
                 self._end_bar()

@@ -16,7 +16,7 @@ from dfx_homog.models.meso import coefficients
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import physics_from_run
-from dfx_homog.runfile import ELECTRODES, REGIONS, Microstructure, Run
+from dfx_homog.runfile import ELECTRODES, REGIONS, Geometry, Run
 from dfx_homog.solvers.timestepping import time_steps
 
 
@@ -24,7 +24,7 @@ from dfx_homog.solvers.timestepping import time_steps
 class Problem:
     """Run file, communicator and solver options of one command."""
 
-    comm: MPI.Comm
+    comm: MPI.Intracomm
     run: Run
     petsc: tuple[str, ...] = ()
 
@@ -38,7 +38,9 @@ class Problem:
             return {name: build_unit_cell(name, spec, self.comm) for name, spec in specs.items()}
         orders = {name: specs[name].order for name in REGIONS}
         if len(set(orders.values())) > 1:
-            raise run.problem("microstructure.separator.order", f"must be the same in all regions, not {orders}")
+            raise run.problem(
+                "microstructure.separator.order", f"must be the same in all regions, not {orders}"
+            )
         breaks = sorted({round(b, 12) for name in REGIONS for b in face_breaks(specs[name])})
         size = min(specs[name].mesh_size for name in REGIONS)
         return {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
@@ -81,7 +83,10 @@ class Problem:
             self.comm,
             physics_from_run(run),
             (cells["negative"], cells["positive"]),
-            tuple(coefficients(media[n], material(run.microstructure[n]), separator=n == "separator") for n in REGIONS),
+            tuple(
+                coefficients(media[n], material(run.microstructure[n]), separator=n == "separator")
+                for n in REGIONS
+            ),
             tuple(float(p) for p in run.cell.periods),
             run.homogenised.elements,
             user_options=self.petsc,
@@ -122,6 +127,6 @@ class Problem:
                 )
 
 
-def material(spec: Microstructure) -> Material:
+def material(spec: Geometry) -> Material:
     """Coefficients of a microstructure's two phases."""
     return Material(spec.sigma_s, spec.k_s, spec.k_e, spec.rho_cp_s, spec.rho_cp_e)
