@@ -5,6 +5,7 @@ Everything else in the package calls these functions, so that a new DOLFINx rele
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import basix.ufl
@@ -70,3 +71,10 @@ def geometric_dimension(mesh: dmesh.Mesh) -> int:
 
 
 INSERT_ADD = dolfinx.la.InsertMode.add
+
+
+def vtx_writer(comm: MPI.Intracomm, path: Path, functions: list[fem.Function]) -> Any:
+    """Writer of functions of one space to an ADIOS2 file that ParaView reads."""
+    from dolfinx.io import VTXWriter
+
+    return VTXWriter(comm, path, functions, engine="BP4")

@@ -23,7 +23,7 @@ need_root() {
     exec {root_lock}>"$root.lock"
     if ! flock -n "$root_lock"; then
         say "another dfx is making this environment; waiting for it"
-        flock "$root_lock"
+        until flock -w 30 "$root_lock"; do say "still waiting"; done
     fi
     [ -d "$root" ] || make_root
     exec {root_lock}>&-
@@ -67,9 +67,20 @@ host_apt_options() {
     apt-config dump 2>/dev/null | grep -E '^Acquire::(http|https)(::[^ ]*)?(Proxy|Proxy-Auto-Detect|CAInfo|CaInfo|Verify-[^ ]*) '
 }
 
+# Runs a command in this process group until it ends or process $1 (dfx) has gone, killed outright perhaps. It keeps
+# the lock meanwhile, so the next call waits until all of it has gone too.
+watched='
+dfx=$1
+shift
+"$@" &
+while kill -0 $! 2>/dev/null; do
+    kill -0 "$dfx" 2>/dev/null || kill -TERM -- -$$
+    sleep 0.5
+done
+wait $!'
+
 make_root() {
-    local part=$root.part.$$ log=$root.log start=$SECONDS pid status line shown='' next=15
-    local mode=(--mode=root) options
+    local part=$root.part.$$ log=$root.log start=$SECONDS options pid status line shown='' next=15
     rm -rf --one-file-system "$root".part.* # of calls that were interrupted: we hold the lock
     mkdir -p "$part"
     options=$part.apt
@@ -86,17 +97,17 @@ make_root() {
         --customize-hook='chroot "$1" dpkg-query -W -f "\${Version}" python3-dolfinx-real >"$1/etc/dfx-release"' \
         "${key%%-*}"
     local mirror="deb ${DFX_MIRROR:-http://deb.debian.org/debian} ${key%%-*} main"
-    # The new process keeps the lock: if dfx is killed outright, the next call waits until this one is gone too.
     if [ "$(id -u)" = 0 ]; then
-        setsid setpriv --pdeathsig TERM mmdebstrap --mode=root --format=directory "$@" "$part" "$mirror" >"$log" 2>&1 </dev/null &
+        set -- mmdebstrap --mode=root --format=directory "$@" "$part" "$mirror"
     else
-        # As a tar stream, so that every file belongs to the user and can be removed by him.
-        setsid setpriv --pdeathsig TERM bash -c 'set -o pipefail; part=$1; shift
-            mmdebstrap --mode=unshare --format=tar "$@" | tar -x -C "$part" --exclude="./dev/*"' \
-            make "$part" "$@" - "$mirror" >"$log" 2>&1 </dev/null &
+        # As a tar stream, so that every file belongs to the user, who can then remove it.
+        set -- bash -o pipefail -c 'part=$1; shift; mmdebstrap "$@" | tar -x -C "$part" --exclude="./dev/*"' \
+            make "$part" --mode=unshare --format=tar "$@" - "$mirror"
     fi
+    setsid bash -c "$watched" watched $$ "$@" >"$log" 2>&1 </dev/null &
     pid=$!
-    trap 'interrupted_root $pid "$part"' INT TERM HUP
+    trap 'interrupted_root 130' INT
+    trap 'interrupted_root 143' TERM HUP
     while kill -0 $pid 2>/dev/null; do
         sleep 1
         line=$(grep '^I: ' "$log" | tail -n 1)
@@ -117,11 +128,17 @@ make_root() {
     say "environment ready after $((SECONDS - start)) s"
 }
 
+# In make_root, with its variables.
 interrupted_root() {
     trap '' INT TERM HUP
     say "interrupted; removing the incomplete environment"
-    kill -TERM -- -"$1" 2>/dev/null
-    wait "$1" 2>/dev/null
-    rm -rf --one-file-system "$2" "$2.apt"
-    exit 130
+    local tries=0
+    kill -TERM -- -$pid 2>/dev/null
+    # processes that still clean up would write into the folder
+    while kill -0 -- -$pid 2>/dev/null; do
+        [ $((tries += 1)) -lt 100 ] || kill -KILL -- -$pid 2>/dev/null
+        sleep 0.2
+    done
+    rm -rf --one-file-system "$part" "$options"
+    exit "$1"
 }

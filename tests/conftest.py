@@ -93,6 +93,9 @@ if _SIZE > 1:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-        """Rank 0 alone ends with the status: mpirun kills all ranks as soon as one ends with a failure."""
-        if _COMM.rank != 0:
+        """Rank 0 alone ends with the status: mpirun kills all ranks as soon as one ends with a failure.
+
+        No test at all is no failure: a selection need not have parallel tests.
+        """
+        if _COMM.rank != 0 or exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             session.exitstatus = 0

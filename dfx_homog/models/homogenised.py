@@ -205,6 +205,8 @@ class HomogenisedModel(TransientModel):
         """Uniform c_s0 in every particle and the equilibrium of `TransientModel.equilibrium`."""
         self.equilibrium(self.y < 0.5 * (self.line.ends[1] + self.line.ends[2]))
         self.remember(2)
+        for points in self._points:
+            points.particles.c = np.full_like(points.particles.c, points.electrode.c_s0)
         self._c_old = [points.particles.c for points in self._points]
         self._c_older = self._c_old
 

@@ -67,9 +67,9 @@ class ResolvedModel(TransientModel):
         return flag
 
     def _number_unknowns(self) -> None:
-        solid = self._touched(np.flatnonzero(self.tiled.phase == SOLID))
-        electrolyte = self._touched(np.flatnonzero(self.tiled.phase == ELECTROLYTE))
-        heat = (solid | electrolyte) & (not self.physics.isothermal)
+        solid = self._touched(np.flatnonzero(self.forms.part == SOLID))
+        electrolyte = self._touched(np.flatnonzero(self.forms.part == ELECTROLYTE))
+        heat = self._touched(np.arange(len(self.forms.part))) & (not self.physics.isothermal)
         self.active: Flags = np.column_stack([solid, solid, electrolyte, electrolyte, heat])
         self.fixed: Flags = np.zeros_like(self.active)
         self.fixed[self._facet_nodes(self.forms.facets[rf.NEGATIVE_TAB]), PHI_S] = True

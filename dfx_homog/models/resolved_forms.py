@@ -16,6 +16,7 @@ from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP, quadrature_deg
 from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.physics import heat, kinetics, temperature, transport
 
+INERT = 3  # solid in the separator, beside SOLID and ELECTROLYTE: it carries heat only
 GAMMA, NEGATIVE_FACE, POSITIVE_FACE, NEGATIVE_TAB, POSITIVE_TAB = 1, 2, 3, 4, 5
 
 
@@ -50,6 +51,7 @@ class ResolvedForms:
 
     u, u1, u2: fields at the new time and the two before; components c_s, Phi_s, c_e, Phi_e, T
     a0, a1, a2: coefficients of the difference quotient; current: i_app; all Constants.
+    part: (cells,) SOLID, ELECTROLYTE or INERT
     The residual is divided by the collector's area |F|.
     """
 
@@ -81,11 +83,14 @@ class ResolvedForms:
     def _measures(self, periodic: tuple[int, ...]) -> None:
         tiled = self.tiled
         degree_volume, degree_surface = quadrature_degrees(tiled.order)
-        phases = [(int(p), np.flatnonzero(tiled.phase == p).astype(np.int32)) for p in (SOLID, ELECTROLYTE)]
-        self.dx = ufl.Measure(
-            "dx", self.mesh, subdomain_data=phases, metadata={"quadrature_degree": degree_volume}
-        )
         last = len(tiled.cells) - 1
+        self.part = np.where(
+            (tiled.phase == SOLID) & ~np.isin(tiled.cell_region, (0, last)), INERT, tiled.phase
+        )
+        parts = [(p, np.flatnonzero(self.part == p).astype(np.int32)) for p in (SOLID, ELECTROLYTE, INERT)]
+        self.dx = ufl.Measure(
+            "dx", self.mesh, subdomain_data=parts, metadata={"quadrature_degree": degree_volume}
+        )
         faces = {NEGATIVE_FACE: tiled.end_facets(0), POSITIVE_FACE: tiled.end_facets(1)}
         tabs = {
             tab: faces[face][tiled.phase[faces[face][:, 0]] == SOLID]
@@ -148,7 +153,7 @@ class ResolvedForms:
         N_e = transport.species_flux(D_L, mu_L, lam, c_e, phi_e)
         i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e)
         K = heat.conduction(self.k, T)
-        everywhere = dx((SOLID, ELECTROLYTE))
+        everywhere = dx((SOLID, ELECTROLYTE, INERT))
         ambient = self._constant(p.T_ambient)
         tab_current = self.current * self.area / self.tab_area
 

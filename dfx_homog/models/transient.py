@@ -40,6 +40,13 @@ class TransientModel(ABC):
         """(nodes, fields) new values at this rank's nodes."""
         return np.asarray(self.forms.u.x.array.reshape(-1, len(self.fields)))
 
+    @property
+    def visible(self) -> Flags:
+        """(nodes, fields) where each field lives, prescribed values included."""
+        flags = self.active.copy()
+        flags[:, self.component("T")] = True
+        return flags
+
     def rates(self) -> FloatArray:
         """(nodes, fields) the scheme's own difference quotient of the fields."""
         f = self.forms

@@ -112,7 +112,13 @@ class NewtonSolver:
         """
         self._krylov = []
         self.transfer.to_vector(self.values, self.x)
-        self.snes.solve(None, self.x)
+        try:
+            self.snes.solve(None, self.x)
+        except PETSc.Error as error:
+            # petsc4py wraps what the residual raises, on all ranks alike
+            if isinstance(error.__cause__, SolverFailure):
+                raise error.__cause__ from None
+            raise
         self.transfer.to_function(self.x, self.values)
         reason = self.snes.getConvergedReason()
         info = SolveInfo(self.snes.getIterationNumber(), self._krylov, self.snes.getFunctionNorm())

@@ -38,7 +38,7 @@ GMRES: Options = {
     "pc_fieldsplit_type": "multiplicative",
 }
 
-ELLIPTIC: Options = {"ksp_type": "cg", "ksp_rtol": 1e-12, "ksp_max_it": 500, **MULTIGRID}
+ELLIPTIC: Options = {"ksp_type": "cg", "ksp_rtol": 1e-13, "ksp_max_it": 500, **MULTIGRID}
 
 
 def block_preconditioner(groups: tuple[str, ...]) -> Options:

@@ -18,7 +18,7 @@ def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
     comm = MPI.COMM_WORLD
     problem = Problem(comm, run, opts.petsc)
     cells = problem.unit_cells()
-    with Log(comm, out, quiet=opts.quiet) as log:
+    with Log(comm, out, quiet=opts.quiet, verbose=opts.verbose) as log:
         media = problem.effective_media(cells)
         result = {"ranks": comm.size, "microstructures": {name: m.to_json() for name, m in media.items()}}
         for name, medium in media.items():

@@ -13,8 +13,8 @@ from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run, suited_to
 
 #: Memory per unknown of the resolved model, by preset and order: slope of the peak memory of one rank between
-#: 8e3 and 6.6e4 (order 1) or 3.2e4 and 2.6e5 unknowns (order 2) on wavy cells, 2.0, 2.4, 2.8 and 4.0 kB, and a
-#: tenth more. The factors of the direct solver grow a little faster than the unknowns.
+#: 8e3 and 6.6e4 (order 1) or 3.2e4 and 2.6e5 unknowns (order 2) on wavy cells, 2.0, 2.4, 2.8 and 4.0 kB, and
+#: a tenth more. The factors of the direct solver grow a little faster than the unknowns.
 BYTES_PER_UNKNOWN = {("iterative", 1): 2200, ("iterative", 2): 2700, ("direct", 1): 3100, ("direct", 2): 4400}
 #: What each rank takes before any mesh (Python, DOLFINx, PETSc), measured in the same runs.
 BYTES_PER_RANK = 220e6
@@ -50,6 +50,7 @@ def tile_unknowns(cell: UnitCell, *, inert: bool, isothermal: bool) -> int:
 
 def describe(run: Run) -> str:
     """The report of `check`. Raises BadInput for a microstructure that cannot be meshed."""
+    from dfx_homog.studies.march import step_count
     from dfx_homog.studies.setup import Problem  # only here: refusing a run file must not wait for DOLFINx
 
     estimates = {name: _triangles(spec.mesh_size) for name, spec in run.microstructure.items()}
@@ -67,7 +68,7 @@ def describe(run: Run) -> str:
             lines.append(f"{text}, {size}, solid fraction {cells[name].phase_fraction(SOLID):.4f}")
     if not reasons["homogenised"]:
         end = sum(step.duration for step in run.protocol.steps)
-        steps = f"{problem.step_count()} steps of at most {run.time.dt:g}"
+        steps = f"{step_count(run)} steps of at most {run.time.dt:g}"
         lines.append(f"time: {steps} to t = {end:g}, {run.time.scheme}")
         lines += _describe_models(run, cells, levels=not reasons["convergence"])
     return "\n".join(lines)

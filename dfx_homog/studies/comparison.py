@@ -81,7 +81,7 @@ class Comparison:
     def _domain(self, field: str) -> np.ndarray:
         if field == "T":
             return np.ones(self._cells, dtype=bool)
-        return np.asarray(self.tiled.phase == (SOLID if field.endswith("_s") else ELECTROLYTE))
+        return np.asarray(self.model.forms.part == (SOLID if field.endswith("_s") else ELECTROLYTE))
 
     def _norm(self, form: fem.Form) -> float:
         return float(np.sqrt(max(self.model.sum(fem.assemble_scalar(form)), 0.0)))

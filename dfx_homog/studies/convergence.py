@@ -18,12 +18,11 @@ from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
 from dfx_homog.studies.comparison import FIELDS, Comparison, Errors
-from dfx_homog.studies.march import March, json_row, march
+from dfx_homog.studies.march import March, json_row, march, moments, step_count
 from dfx_homog.studies.progress import Log
 from dfx_homog.studies.reference import MesoState, take_state
 from dfx_homog.studies.setup import Problem
 
-MOMENTS = 10  # times at which fields are compared, the last step included
 Json = dict[str, Any]
 
 
@@ -43,7 +42,7 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
     comm = MPI.COMM_WORLD
     start = time.perf_counter()
     problem = Problem(comm, run, opts.petsc)
-    with Log(comm, out, quiet=opts.quiet) as log:
+    with Log(comm, out, quiet=opts.quiet, verbose=opts.verbose) as log:
         cells = problem.unit_cells()
         media = problem.effective_media(cells)
         arrays = pictures.unit_cells(cells)
@@ -75,12 +74,6 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
         log.say(f"report: {out / 'report.html'}")
 
 
-def moments(steps: int) -> set[int]:
-    """At most MOMENTS step numbers, evenly spread, the last one included."""
-    count = min(steps, MOMENTS)
-    return {round(steps * k / count) for k in range(1, count + 1)}
-
-
 def _homogenised(
     problem: Problem,
     cells: dict[str, UnitCell],
@@ -92,7 +85,7 @@ def _homogenised(
     run = problem.run
     model = problem.homogenised(cells, media)
     log.say(f"homogenised: {model.dofs} unknowns, {problem.comm.size} ranks")
-    wanted = moments(problem.step_count())
+    wanted = moments(step_count(run))
     states: dict[int, MesoState] = {}
 
     def keep(index: int, _time: float) -> None:

@@ -13,8 +13,27 @@ from typing import Any
 from dfx_homog.models.history import COLUMNS, Ledger, Row
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
-from dfx_homog.solvers.timestepping import time_steps
+from dfx_homog.solvers.timestepping import TimeStep, time_steps
 from dfx_homog.studies.progress import Log
+
+MOMENTS = 10  # states that are written or compared as fields, the last step included
+
+
+def protocol_steps(run: Run) -> list[TimeStep]:
+    """All time steps of a run file."""
+    protocol = [(s.current, s.duration) for s in run.protocol.steps]
+    return list(time_steps(protocol, run.time.dt, run.time.scheme))
+
+
+def step_count(run: Run) -> int:
+    """Number of time steps of a run file."""
+    return len(protocol_steps(run))
+
+
+def moments(steps: int) -> set[int]:
+    """At most MOMENTS step numbers, evenly spread, the last one included."""
+    count = min(steps, MOMENTS)
+    return {round(steps * k / count) for k in range(1, count + 1)}
 
 
 @dataclass
@@ -93,8 +112,8 @@ def march(
     out = March()
     file = HistoryFile(history, model.comm.rank == 0)
     ledger = Ledger(model.lithium(), isothermal=run.parameters.isothermal)
-    protocol = [(s.current, s.duration) for s in run.protocol.steps]
-    steps = list(time_steps(protocol, run.time.dt, run.time.scheme))
+    steps = protocol_steps(run)
+    first = run.protocol.steps[0].current
     start = tick = time.perf_counter()
 
     def record(t: float, current: float, newton: int, krylov: list[int], *, step: bool) -> None:
@@ -108,8 +127,8 @@ def march(
         file.add(row)
 
     try:
-        info = model.switch_on(protocol[0][0])
-        record(0.0, protocol[0][0], info.newton if info else 0, info.krylov if info else [], step=False)
+        info = model.switch_on(first)
+        record(0.0, first, info.newton if info else 0, info.krylov if info else [], step=False)
         if on_state:
             on_state(0, 0.0)
         for step in steps:
@@ -123,6 +142,10 @@ def march(
             if on_state:
                 on_state(step.index, step.time)
             row = out.rows[-1]
+            log.detail(
+                f"{label}, step {step.index}: Newton {info.newton}, Krylov {info.krylov}, "
+                f"residual {info.residual:.1e}, energy error {row['energy_error']:.1e}"
+            )
             log.step(label, step.index, len(steps), f"t = {step.time:.4g}  V = {row['voltage']:.5f}")
     finally:
         file.close()

@@ -47,7 +47,7 @@ def resolved_mesh(model: ResolvedModel) -> Arrays:
     if comm.allreduce(local) > MESH_LIMIT:
         return {}
     dofs = model.forms.space.dofmap.list[:local, :3]
-    values = np.where(model.active, model.values, np.nan)
+    values = np.where(model.visible, model.values, np.nan)
     points = comm.gather(model.coordinates[:, :2][dofs], root=0)
     fields = comm.gather(values[dofs], root=0)
     phases = comm.gather(tiled.phase, root=0)

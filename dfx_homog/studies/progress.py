@@ -15,9 +15,10 @@ LINE_EVERY = 10.0  # seconds between progress lines in a batch log
 class Log:
     """Messages of rank 0 to the terminal (unless quiet) and to out/log.txt."""
 
-    def __init__(self, comm: MPI.Intracomm, out: Path, *, quiet: bool = False):
+    def __init__(self, comm: MPI.Intracomm, out: Path, *, quiet: bool = False, verbose: bool = False):
         self._active = comm.rank == 0
         self._quiet = quiet
+        self._verbose = verbose
         self._start = time.perf_counter()
         self._bar = False
         self._last = 0.0
@@ -52,6 +53,11 @@ class Log:
         if not self._quiet:
             self._end_bar()
             print(message, file=sys.stderr, flush=True)
+
+    def detail(self, message: str) -> None:
+        """One line that only a verbose run shows."""
+        if self._verbose:
+            self.say(message)
 
     def step(self, label: str, done: int, total: int, detail: str = "") -> None:
         """Progress of a loop."""

@@ -17,7 +17,6 @@ from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import ELECTRODES, REGIONS, Geometry, Run
-from dfx_homog.solvers.timestepping import time_steps
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,10 @@ class Problem:
         The three regions of a battery cell get the same nodes on their faces z1 = 0 and z1 = 1, so that tiles fit.
         """
         run, specs = self.run, self.run.microstructure
-        if run.cell is None or not all(name in specs for name in REGIONS):
-            return {name: build_unit_cell(name, spec, self.comm) for name, spec in specs.items()}
+        joined = REGIONS if run.cell is not None and all(name in specs for name in REGIONS) else ()
+        alone = {n: build_unit_cell(n, spec, self.comm) for n, spec in specs.items() if n not in joined}
+        if not joined:
+            return alone
         orders = {name: specs[name].order for name in REGIONS}
         if len(set(orders.values())) > 1:
             raise run.problem(
@@ -43,7 +44,8 @@ class Problem:
             )
         breaks = sorted({round(b, 12) for name in REGIONS for b in face_breaks(specs[name])})
         size = min(specs[name].mesh_size for name in REGIONS)
-        return {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
+        fitted = {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
+        return {name: (fitted | alone)[name] for name in specs}
 
     def effective_media(self, cells: dict[str, UnitCell]) -> dict[str, EffectiveMedium]:
         """Cell problems of every microstructure."""
@@ -58,8 +60,7 @@ class Problem:
     def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
         """The resolved model with the given unit cells through the regions."""
         run = self.run
-        for name in ELECTRODES:
-            self._check_electrode(cells[name])
+        self._check_paths(cells)
         return ResolvedModel(
             self.comm,
             physics_from_run(run),
@@ -75,10 +76,9 @@ class Problem:
     def homogenised(self, cells: dict[str, UnitCell], media: dict[str, EffectiveMedium]) -> HomogenisedModel:
         """The homogenised model on a line."""
         run = self.run
-        for name in ELECTRODES:
-            self._check_electrode(cells[name])
+        self._check_paths(cells)
+        for name in REGIONS:
             self._check_conduction(media[name])
-        self._check_conduction(media["separator"])
         return HomogenisedModel(
             self.comm,
             physics_from_run(run),
@@ -92,26 +92,25 @@ class Problem:
             user_options=self.petsc,
         )
 
-    def step_count(self) -> int:
-        """Time steps of the protocol."""
-        run = self.run
-        protocol = [(s.current, s.duration) for s in run.protocol.steps]
-        return sum(1 for _ in time_steps(protocol, run.time.dt, run.time.scheme))
+    def _check_paths(self, cells: dict[str, UnitCell]) -> None:
+        """Both phases of an electrode and the pores of the separator must carry current through it, every part."""
+        for name in ELECTRODES:
+            self._check_path(cells[name], SOLID, "solid")
+        for name in REGIONS:
+            self._check_path(cells[name], ELECTROLYTE, "electrolyte")
 
-    def _check_electrode(self, cell: UnitCell) -> None:
-        """Both phases of an electrode must carry current through it, in one piece."""
-        for phase, name in ((SOLID, "solid"), (ELECTROLYTE, "electrolyte")):
-            parts = [c for c in connected_components(cell) if c.phase == phase]
-            if not any(c.percolates[0] for c in parts):
-                raise self.run.problem(
-                    f"microstructure.{cell.name}.geometry",
-                    f"its {name} does not percolate in direction 1 (S_11 or B_11 is zero), so no current can pass",
-                )
-            if any(not any(c.percolates) for c in parts):
-                raise self.run.problem(
-                    f"microstructure.{cell.name}.geometry",
-                    f"parts of its {name} are detached; this version needs every part to percolate",
-                )
+    def _check_path(self, cell: UnitCell, phase: int, name: str) -> None:
+        parts = [c for c in connected_components(cell) if c.phase == phase]
+        key = f"microstructure.{cell.name}.geometry"
+        if not any(c.percolates[0] for c in parts):
+            raise self.run.problem(
+                key,
+                f"its {name} does not percolate in direction 1 (S_11 or B_11 is zero): no current can pass",
+            )
+        if not all(any(c.percolates) for c in parts):
+            raise self.run.problem(
+                key, f"parts of its {name} are detached; this version needs every part to percolate"
+            )
 
     def _check_conduction(self, medium: EffectiveMedium) -> None:
         """One meso dimension is exact for periodic sides, or insulated ones without off-diagonal terms."""

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from mpi4py import MPI
 
+from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_json
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
-from dfx_homog.studies.march import march
+from dfx_homog.studies.march import march, moments, step_count
 from dfx_homog.studies.progress import Log
 from dfx_homog.studies.setup import Problem
 
@@ -32,9 +33,19 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
 
 
 def _simulate(model: TransientModel, run: Run, out: Path, opts: RunOptions, label: str) -> None:
-    with Log(model.comm, out, quiet=opts.quiet) as log:
+    with Log(model.comm, out, quiet=opts.quiet, verbose=opts.verbose) as log:
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
-        result = march(model, run, out / "history.csv", log, label)
+        writer = FieldWriter(model, out)
+        wanted = {0} | moments(step_count(run))
+        result = march(
+            model,
+            run,
+            out / "history.csv",
+            log,
+            label,
+            lambda index, time: writer.write(time) if index in wanted else None,
+        )
+        writer.close()
         write_json(out / "result.json", result.result(model.dofs, model.comm.size), model.comm)
         log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}; results in {out}")
     model.destroy()

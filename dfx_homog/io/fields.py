@@ -1,0 +1,38 @@
+"""Fields for ParaView: fields.bp, written in parallel, no gathering."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from dolfinx import fem
+
+from dfx_homog import _compat
+from dfx_homog.models.transient import TransientModel
+
+
+class FieldWriter:
+    """Writes every field of a model as a scalar on the model's mesh, NaN where the field does not live.
+
+    Opens in ParaView (ADIOS2 VTX reader). Collective.
+    """
+
+    def __init__(self, model: TransientModel, out: Path):
+        space = model.forms.space
+        scalar = fem.functionspace(space.mesh, ("Lagrange", space.element.basix_element.degree))
+        self._model = model
+        # the blocked and the scalar space number their nodes alike, cell by cell
+        self._map = (scalar.dofmap.list.ravel(), space.dofmap.list.ravel())
+        self._functions = [fem.Function(scalar, name=name) for name in model.fields]
+        self._writer = _compat.vtx_writer(space.mesh.comm, out / "fields.bp", self._functions)
+
+    def write(self, time: float) -> None:
+        """Append the new state."""
+        values = np.where(self._model.visible, self._model.values, np.nan)
+        target, source = self._map
+        for column, function in enumerate(self._functions):
+            function.x.array[target] = values[source, column]
+        self._writer.write(time)
+
+    def close(self) -> None:
+        self._writer.close()

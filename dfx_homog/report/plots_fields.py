@@ -1,0 +1,198 @@
+"""Pictures of the fields at the final time: profiles along y1, maps on the resolved mesh, single particles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dfx_homog.report.data import MESH_FIELDS, MESO_FIELDS, Array, Level, Study
+from dfx_homog.report.geometry import outlines, subdivided
+from dfx_homog.report.plots_geometry import region_ends, region_names
+from dfx_homog.report.style import (
+    EMPTY_COLOUR,
+    FIELD_MAP,
+    FIELD_TEX,
+    HOMOGENISED_COLOUR,
+    WIDTH,
+    data_uri,
+    figure,
+    level_colours,
+)
+
+PROFILES = ("Phi_s", "Phi_e", "c_e", "T")
+LEVELS_SHOWN = 4  # differences of particles; the finest ones if there are more levels
+
+
+def profiles(study: Study) -> str | None:
+    """Nodal values of every level against y1, and the homogenised line; four panels."""
+    from matplotlib.lines import Line2D
+
+    levels = [level for level in study.levels if level.profiles]
+    meso = "meso_y" in study.arrays
+    if not levels and not meso:
+        return None
+    fig = figure(WIDTH, 6.4)
+    axes = fig.subplots(2, 2).ravel()
+    colours = level_colours(len(study.levels))
+    for ax, name in zip(axes, PROFILES, strict=True):
+        for level in levels:
+            cloud = level.profiles.get(f"cloud_{name}", np.zeros((0, 2)))
+            colour = colours[study.levels.index(level)]
+            ax.plot(cloud[:, 0], cloud[:, 1], ".", color=colour, markersize=2.0, markeredgewidth=0, rasterized=True)
+        if meso:
+            _meso_line(ax, study, name)
+        region_names(ax, study, inside=False)
+        ax.set(xlim=(0, 1), xlabel="$y_1$ (dimensionless)", ylabel=f"{FIELD_TEX[name]} (dimensionless)")
+        ax.margins(y=0.05)
+    handles: list[Any] = [
+        Line2D([], [], color=colours[study.levels.index(lv)], linestyle="", marker="o", label=lv.label) for lv in levels
+    ]
+    if meso:
+        handles.append(Line2D([], [], color=HOMOGENISED_COLOUR, label="homogenised"))
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return data_uri(fig, dpi=200)
+
+
+def _meso_line(ax: Any, study: Study, name: str) -> None:
+    """The homogenised field, region by region (Phi_s only in the electrodes)."""
+    y, values = study.arrays["meso_y"], study.arrays["meso_values"][:, MESO_FIELDS.index(name)]
+    ends = region_ends(study)
+    for region, (low, high) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        if name == "Phi_s" and region == 1:
+            continue
+        here = (y >= low - 1e-9) & (y <= high + 1e-9)
+        ax.plot(y[here], values[here], color=HOMOGENISED_COLOUR, linewidth=1.1)
+
+
+def maps(study: Study) -> str | None:
+    """Colour maps of all five fields on the coarsest resolved mesh; a PNG, since every triangle is shaded."""
+    if not len(study.arrays.get("mesh_points", ())):
+        return None
+    rows = [("Phi_e", None), ("Phi_s", "both"), ("c_e", None), ("c_s", "both"), ("T", None)]
+    points = study.arrays["mesh_points"]
+    (left, bottom), (right, top) = points.min(axis=(0, 1)), points.max(axis=(0, 1))
+    strip = 0.8 * WIDTH * (top - bottom) / (right - left)
+    fig = figure(WIDTH, len(rows) * (min(strip, 4.0) + 0.22) + 0.5)
+    axes = fig.subplots(len(rows), 1, sharex=True)
+    for ax, (name, split) in zip(axes, rows, strict=True):
+        _map(fig, ax, study, name, split=split is not None)
+        ax.set(xlim=(left, right), ylim=(bottom, top), ylabel="$y_2$")
+        ax.locator_params(axis="y", nbins=3)
+    axes[-1].set_xlabel("$y_1$ (dimensionless)")
+    region_names(axes[0], study, inside=False)
+    return data_uri(fig, "png", dpi=180)
+
+
+def _map(fig: Any, ax: Any, study: Study, name: str, *, split: bool) -> None:
+    """One field; with `split` each electrode has its own colour scale, since the two differ by far more than they vary."""
+    from matplotlib.collections import PolyCollection
+
+    points = study.arrays["mesh_points"]
+    values = study.arrays["mesh_values"][:, :, MESH_FIELDS.index(name)]
+    ax.add_collection(PolyCollection(outlines(points), facecolors=EMPTY_COLOUR, edgecolors=EMPTY_COLOUR, linewidths=0.3))
+    ax.set_aspect("equal")
+    ax.grid(False)
+    known = np.isfinite(values).all(axis=1)
+    ends = region_ends(study)
+    middle = 0.5 * (ends[1] + ends[2]) if len(ends) == 4 else np.inf
+    left_side = points[:, :, 0].mean(axis=1) < middle
+    parts = [known & left_side, known & ~left_side] if split else [known]
+    bars = [_shade(ax, points[part], values[part], FIELD_MAP[name]) for part in parts if part.any()]
+    for index, image in enumerate(reversed(bars)):  # the one made last stands next to the picture
+        bar = fig.colorbar(image, ax=ax, fraction=0.035, pad=0.012, aspect=9)
+        bar.locator = _locator()
+        bar.ax.tick_params(labelsize=7)
+        bar.outline.set_linewidth(0.4)
+        if index == 0:
+            bar.set_label(FIELD_TEX[name], rotation=0, labelpad=10, va="center", fontsize=10)
+        if len(bars) == 2:
+            bar.ax.set_title(("pos.", "neg.")[index], fontsize=6.5, pad=3, color="#555555")
+
+
+def _locator() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4)
+
+
+def _shade(ax: Any, corners: Array, values: Array, colours: str) -> Any:
+    from matplotlib.tri import Triangulation
+
+    cells = np.arange(corners.shape[0] * corners.shape[1]).reshape(corners.shape[:2])
+    flat = corners.reshape(-1, 2)
+    mesh = Triangulation(flat[:, 0], flat[:, 1], subdivided(cells))
+    return ax.tripcolor(mesh, values.ravel(), shading="gouraud", cmap=colours)
+
+
+def particles(study: Study) -> str | None:
+    """c_s in one particle of each electrode: finest level, homogenised, and their difference on every level."""
+    levels = [level for level in study.levels if level.profiles][-LEVELS_SHOWN:]
+    electrodes = [
+        name
+        for name in ("negative", "positive")
+        if f"cell_{name}_points" in study.arrays
+        and levels
+        and all(f"particle_{name}_resolved" in level.profiles for level in levels)
+    ]
+    if not electrodes:
+        return None
+    fig = figure(WIDTH, 2.45 * len(electrodes) + 0.2)
+    grid = fig.subplots(len(electrodes), 2 + len(levels), squeeze=False)
+    for axes, name in zip(grid, electrodes, strict=True):
+        _particle_row(fig, axes, study, levels, name)
+    return data_uri(fig, "png", dpi=190)
+
+
+def _particle_row(fig: Any, axes: Any, study: Study, levels: list[Level], name: str) -> None:
+    from matplotlib.colors import Normalize
+
+    finest = levels[-1].profiles
+    both = [finest[f"particle_{name}_{model}"] for model in ("resolved", "homogenised")]
+    norm = Normalize(min(np.nanmin(c) for c in both), max(np.nanmax(c) for c in both))
+    differences = [
+        lv.profiles[f"particle_{name}_resolved"] - lv.profiles[f"particle_{name}_homogenised"] for lv in levels
+    ]
+    largest = max(float(np.nanmax(np.abs(d), initial=0.0)) for d in differences) or 1.0
+    place = float(finest[f"particle_{name}_y"])
+    titles = [f"resolved, {levels[-1].label}", "homogenised"]
+    for ax, values, title in zip(axes, both, titles, strict=False):
+        image = _solid(ax, study, name, values, FIELD_MAP["c_s"], norm)
+        ax.set_title(title, fontsize=8.5)
+    _bar(fig, image, list(axes[:2]), "$c_s$")
+    for ax, values, level in zip(axes[2:], differences, levels, strict=True):
+        image = _solid(ax, study, name, values, "RdBu_r", Normalize(-largest, largest))
+        ax.set_title(f"difference, {level.label}", fontsize=8.5)
+        ax.set_xlabel(f"largest {np.nanmax(np.abs(values)):.1e}", fontsize=7.5)
+    _bar(fig, image, list(axes[2:]), "resolved − homogenised")
+    axes[0].set_ylabel(f"{name}\n$z_2$")
+    axes[0].set_xlabel(f"$z_1$, at $y_1$ = {place:.3g}", fontsize=7.5)
+    axes[1].set_xlabel("$z_1$", fontsize=7.5)
+    for ax in axes[1:]:
+        ax.set_yticklabels([])
+
+
+def _bar(fig: Any, image: Any, axes: list[Any], label: str) -> None:
+    bar = fig.colorbar(image, ax=axes, location="bottom", fraction=0.07, pad=0.03, aspect=32)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_linewidth(0.4)
+
+
+def _solid(ax: Any, study: Study, name: str, values: Array, colours: str, norm: Any) -> Any:
+    from matplotlib.tri import Triangulation
+
+    points = study.arrays[f"cell_{name}_points"]
+    cells = np.asarray(study.arrays[f"cell_{name}_cells"], dtype=int)
+    solid = cells[np.isfinite(values[cells]).all(axis=1)]
+    mesh = Triangulation(points[:, 0], points[:, 1], subdivided(solid))
+    image = ax.tripcolor(mesh, np.nan_to_num(values), shading="gouraud", cmap=colours, norm=norm)
+    seen = points[np.unique(solid)]
+    margin = 0.02
+    ax.set(xlim=(-margin, 1 + margin), ylim=(seen[:, 1].min() - margin, seen[:, 1].max() + margin))
+    ax.set_aspect("equal")
+    ax.grid(False)
+    ax.set_facecolor(EMPTY_COLOUR)
+    ax.tick_params(labelsize=6.5)
+    ax.locator_params(nbins=4)
+    return image
