@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import SimpleNamespace
@@ -39,13 +40,12 @@ def disks(area: float) -> dict[str, Any]:
 
 def unit_cell(keys: dict[str, Any], h: float, order: int = 1, breaks: Sequence[float] = ()) -> UnitCell:
     """The same unit cell on every rank; meshes are kept, for tests that share them."""
-    frozen = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in keys.items())
-    return _unit_cell(frozen, h, order, tuple(breaks))
+    return _unit_cell(json.dumps(keys), h, order, tuple(breaks))
 
 
 @cache
-def _unit_cell(keys: tuple[tuple[str, Any], ...], h: float, order: int, breaks: tuple[float, ...]) -> UnitCell:
-    spec = SimpleNamespace(**dict(keys), mesh_size=h, order=order, dim=2)
+def _unit_cell(keys: str, h: float, order: int, breaks: tuple[float, ...]) -> UnitCell:
+    spec = SimpleNamespace(**json.loads(keys), mesh_size=h, order=order, dim=2)
     return build_unit_cell("cell", spec, MPI.COMM_SELF, breaks)
 
 
@@ -106,7 +106,9 @@ class Problem:
     cells: unit cells of the mesh that carry all fields (None: all)
     """
 
-    def __init__(self, tiled: TiledMesh, fields: int, cells: np.ndarray | None = None, periodic: tuple[int, ...] = (1,)):
+    def __init__(
+        self, tiled: TiledMesh, fields: int, cells: np.ndarray | None = None, periodic: tuple[int, ...] = (1,)
+    ):
         self.tiled, self.mesh, self.fields = tiled, tiled.mesh, fields
         shape = (fields,) if fields > 1 else ()
         self.space = fem.functionspace(tiled.mesh, ("Lagrange", tiled.order, shape))
@@ -115,6 +117,7 @@ class Problem:
         self.nodes = self.space.dofmap.index_map.size_local + self.space.dofmap.index_map.num_ghosts
         self.points = self.space.tabulate_dof_coordinates()[: self.nodes, : tiled.mesh.geometry.dim]
         use = np.arange(len(tiled.phase)) if cells is None else cells
+        self.used = len(use)
         self.active = np.zeros((self.nodes, fields), dtype=bool)
         self.active[self.space.dofmap.list[use].ravel()] = True
         self.fixed = np.zeros_like(self.active)
@@ -153,8 +156,8 @@ class Problem:
 
     @property
     def size(self) -> float:
-        """Mean edge length of the cells: gmsh makes fewer or more of them than the requested size says."""
-        return float(np.sqrt(2 / self.mesh.topology.index_map(2).size_global))
+        """Mean edge length of the cells in use: gmsh makes fewer or more of them than the requested size says."""
+        return float(1 / np.sqrt(self.mesh.comm.allreduce(self.used)))
 
     def set(self, field: int, function: Callable[[np.ndarray], Any]) -> None:
         """Nodal values of a field from a function of points (n, d)."""

@@ -74,7 +74,9 @@ class Manufactured:
     degrees: quadrature degrees of the sources in volumes and on facets
     """
 
-    def __init__(self, model: ResolvedModel, laws: Laws, base: Fields, growth: Fields, degrees: tuple[int, int]):
+    def __init__(
+        self, model: ResolvedModel, laws: Laws, base: Fields, growth: Fields, degrees: tuple[int, int]
+    ):
         self.model, self.laws = model, laws
         forms = model.forms
         self.mesh, self.delta = forms.mesh, model.delta
@@ -109,7 +111,9 @@ class Manufactured:
         regions = range(len(tiled.cells))
         self.parts = [(r, p) for r in regions for p in (SOLID, ELECTROLYTE)]
         self.kind = {part: 1 + i for i, part in enumerate(self.parts)}
-        of_cell = np.array([self.kind[r, p] for r, p in zip(tiled.cell_region, tiled.phase, strict=True)], dtype=int)
+        of_cell = np.array(
+            [self.kind[r, p] for r, p in zip(tiled.cell_region, tiled.phase, strict=True)], dtype=int
+        )
         volumes = [(i, np.flatnonzero(of_cell == i).astype(np.int32)) for i in self.kind.values()]
 
         gamma = self.model.forms.facets[GAMMA]
@@ -124,9 +128,15 @@ class Manufactured:
                 faces = np.concatenate([self._facets_at(1, 0.0), self._facets_at(1, width)])
                 tags["side", r, p] = faces[of_cell[faces[:, 0]] == self.kind[r, p]]
         self.tags = {key: i + 1 for i, key in enumerate(tags)}
-        facets = [(self.tags[key], np.ascontiguousarray(f, dtype=np.int32).ravel()) for key, f in tags.items()]
-        self.dx = ufl.Measure("dx", self.mesh, subdomain_data=volumes, metadata={"quadrature_degree": degrees[0]})
-        self.ds = ufl.Measure("ds", self.mesh, subdomain_data=facets, metadata={"quadrature_degree": degrees[1]})
+        facets = [
+            (self.tags[key], np.ascontiguousarray(f, dtype=np.int32).ravel()) for key, f in tags.items()
+        ]
+        self.dx = ufl.Measure(
+            "dx", self.mesh, subdomain_data=volumes, metadata={"quadrature_degree": degrees[0]}
+        )
+        self.ds = ufl.Measure(
+            "ds", self.mesh, subdomain_data=facets, metadata={"quadrature_degree": degrees[1]}
+        )
 
     def _facets_at(self, axis: int, position: float) -> np.ndarray:
         """(k, 2) facets, from every cell that has them, with both vertices on a line."""
@@ -144,7 +154,13 @@ class Manufactured:
         K = -tensor(laws.k[region, phase]) * grad(T)
         if phase == SOLID:
             law = laws.electrode[region]
-            return [-(self.delta**2) * law.D_s(c_s, T) * grad(c_s), -law.sigma(T) * grad(phi_s), None, None, K]
+            return [
+                -(self.delta**2) * law.D_s(c_s, T) * grad(c_s),
+                -law.sigma(T) * grad(phi_s),
+                None,
+                None,
+                K,
+            ]
         # cations of charge +1, anions of charge -1
         cations = -(laws.D_L(T) * grad(c_e) + laws.lam * laws.mu_L(T) * c_e * grad(phi_e))
         anions = -(laws.D_A(T) * grad(c_e) - laws.lam * laws.mu_A(T) * c_e * grad(phi_e))
@@ -239,7 +255,9 @@ class Manufactured:
     def where(self, field: int) -> Any:
         """The measure over which a field lives."""
         phases = {C_S: (SOLID,), PHI_S: (SOLID,), C_E: (ELECTROLYTE,), PHI_E: (ELECTROLYTE,)}
-        return self.dx(tuple(i for (_, p), i in self.kind.items() if p in phases.get(field, (SOLID, ELECTROLYTE))))
+        return self.dx(
+            tuple(i for (_, p), i in self.kind.items() if p in phases.get(field, (SOLID, ELECTROLYTE)))
+        )
 
     def errors(self) -> list[float]:
         """L2 errors of the five fields."""

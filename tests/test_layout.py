@@ -35,7 +35,9 @@ def gathered(layout: Layout, keys: np.ndarray) -> tuple[dict[tuple[int, int], in
     for their_keys, table in layout.comm.allgather((keys, layout.numbers)):
         for key, row in zip(their_keys, table, strict=True):
             for field, number in enumerate(row):
-                assert numbers.setdefault((int(key), field), int(number)) == number, "ranks or copies disagree"
+                assert numbers.setdefault((int(key), field), int(number)) == number, (
+                    "ranks or copies disagree"
+                )
     owned = np.concatenate([layout.field_range(f) for f in range(layout.numbers.shape[1])])
     return numbers, [int(i) for part in layout.comm.allgather(owned) for i in part]
 
@@ -90,7 +92,9 @@ def test_values_move_between_functions_and_vectors() -> None:
     transfer.to_function(vec, back)
     all_keys = np.concatenate(comm.allgather(keys))
     copies = (all_keys[:, None] == keys).sum(axis=0)
-    assert np.array_equal(back.reshape(-1, 2)[used.reshape(-1, 2)], np.column_stack([copies, copies])[used.reshape(-1, 2)])
+    assert np.array_equal(
+        back.reshape(-1, 2)[used.reshape(-1, 2)], np.column_stack([copies, copies])[used.reshape(-1, 2)]
+    )
     transfer.destroy()
 
 
@@ -125,7 +129,10 @@ class TwoFields:
 
 
 def strip(comm: MPI.Comm, order: int) -> TiledMesh:
-    cells = unit_cell(laminate((1, 1), 0.4), 0.35, order), unit_cell({"geometry": "electrolyte"}, 0.35, order, (0.4,))
+    cells = (
+        unit_cell(laminate((1, 1), 0.4), 0.35, order),
+        unit_cell({"geometry": "electrolyte"}, 0.35, order, (0.4,)),
+    )
     return tile_mesh(comm, cells, (2, 1), (2,), 0.5)
 
 
@@ -224,7 +231,9 @@ def two_triangles() -> UnitCell:
     points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     cells = np.array([[0, 1, 2], [1, 3, 2]])
     phase = np.array([SOLID, 3 - SOLID], dtype=np.int8)
-    return UnitCell("two", 2, 1, points, cells, phase, (np.array([[0, 1], [2, 3]]), np.array([[0, 2], [1, 3]])))
+    return UnitCell(
+        "two", 2, 1, points, cells, phase, (np.array([[0, 1], [2, 3]]), np.array([[0, 2], [1, 3]]))
+    )
 
 
 @pytest.mark.mpi3

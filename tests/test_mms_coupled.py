@@ -52,7 +52,16 @@ def physics() -> Physics:
             parse("1 + 0.5*c"), 1.5, 0.3, 0.5, 1.2, 0.8, parse("0.2 - 0.3*c + 0.1*T"), parse(0.05), E_D=0.5
         ),
         positive=Electrode(
-            parse(0.6), 1.1, 0.2, 0.4, 1.0, 0.3, parse("0.5 - 0.1*tanh(4*c)"), parse("0.1*c"), E_G=0.6, E_sigma=-0.3
+            parse(0.6),
+            1.1,
+            0.2,
+            0.4,
+            1.0,
+            0.3,
+            parse("0.5 - 0.1*tanh(4*c)"),
+            parse("0.1*c"),
+            E_G=0.6,
+            E_sigma=-0.3,
         ),
     )
 
@@ -127,7 +136,14 @@ def test_five_fields(order: int, periodic: bool) -> None:
     for h in SIZES[order]:
         cells = wavy_cells(h, order)
         model = ResolvedModel(
-            MPI.COMM_WORLD, physics(), cells, MATERIALS, (1, 1, 1), (1,), lateral_periodic=periodic, preset="direct"
+            MPI.COMM_WORLD,
+            physics(),
+            cells,
+            MATERIALS,
+            (1, 1, 1),
+            (1,),
+            lateral_periodic=periodic,
+            preset="direct",
         )
         case = Manufactured(model, laws(), base, growth, (2 * order + 3, 2 * order + 4))
         case.start(before, long_before)
@@ -137,7 +153,6 @@ def test_five_fields(order: int, periodic: bool) -> None:
         sizes.append(np.sqrt(2 / model.forms.mesh.topology.index_map(2).size_global))
         case.destroy()
     fitted = slope(sizes, errors)
-    print("SLOPE", fitted, errors)
     assert np.all(fitted > order + 1 - 0.15), (fitted, errors)
     # the error of T is that of the Joule heat, an energy: order 2k
     assert np.all(fitted[:TEMP] < order + 1 + 0.7), (fitted, errors)

@@ -48,7 +48,9 @@ def test_steps_of_a_protocol() -> None:
     assert [s.protocol_step for s in steps] == [0] * 5 + [1] * 3
     assert [s.index for s in steps] == list(range(1, 9))
     assert [s.current for s in steps] == [0.2] * 5 + [-0.1] * 3
-    assert np.allclose([s.time for s in steps], [0.1, 0.2, 0.3, 0.4, 0.5, 0.5 + 0.25 / 3, 0.5 + 0.5 / 3, 0.75])
+    assert np.allclose(
+        [s.time for s in steps], [0.1, 0.2, 0.3, 0.4, 0.5, 0.5 + 0.25 / 3, 0.5 + 0.5 / 3, 0.75]
+    )
     for s in steps:
         assert s.quotient == (euler if s.index in (1, 6) else bdf2)(s.dt)
     assert all(s.quotient == euler(s.dt) for s in time_steps([(1.0, 1.0)], 0.3, "backward-euler"))
@@ -101,7 +103,10 @@ def laws(C: float) -> Laws:
 def test_resolved_model_manufactured(scheme: str, C: float) -> None:
     """s(t) = sin 2t to t = 1; linear fields on straight quadratic cells are exact in space."""
     breaks = (0.4,)
-    electrode, separator = unit_cell(laminate((0, 1), 0.4), 0.4, 2), unit_cell({"geometry": "electrolyte"}, 0.4, 2, breaks)
+    electrode, separator = (
+        unit_cell(laminate((0, 1), 0.4), 0.4, 2),
+        unit_cell({"geometry": "electrolyte"}, 0.4, 2, breaks),
+    )
     model = ResolvedModel(
         MPI.COMM_WORLD,
         wavy_physics(C=C),
@@ -126,7 +131,6 @@ def test_resolved_model_manufactured(scheme: str, C: float) -> None:
         errors.append(case.errors())
     case.destroy()
     fitted = slope([1 / c for c in counts], errors)
-    print("SLOPE", fitted, errors)
     assert np.all(np.abs(fitted - ORDER[scheme]) < 0.2), (fitted, errors)
 
 
@@ -172,7 +176,6 @@ def test_homogenised_model(scheme: str) -> None:
     model = homogenised_model(0.2, 3)
     fitted, differences = self_convergence(model, scheme)
     model.destroy()
-    print("SLOPE", fitted, differences)
     assert np.all(np.abs(fitted - ORDER[scheme]) < 0.25), (fitted, differences)
 
 
@@ -191,5 +194,4 @@ def test_resolved_model(scheme: str) -> None:
     )
     fitted, differences = self_convergence(model, scheme)
     model.destroy()
-    print("SLOPE", fitted, differences)
     assert np.all(np.abs(fitted - ORDER[scheme]) < 0.25), (fitted, differences)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.models.transient import TransientModel
@@ -31,6 +32,78 @@ def solid(geometry: str, h: float, order: int = 1, sigma_s: str = "10.0") -> str
     """Inline table of a microstructure with the materials of `wavy-2d`; geometry in TOML, as `geometry = "disks", …`."""
     materials = f"sigma_s = {sigma_s}, k_s = 2.0, k_e = 0.6, rho_cp_s = 1.5, rho_cp_e = 1.0"
     return f"{{ {geometry}, mesh_size = {h}, order = {order}, {materials} }}"
+
+
+def layered(normal: str, h: float, sigma: tuple[str, str] = ("10.0", "5.0")) -> list[str]:
+    """Overrides: layers of equal width and the same geometry in all three regions; in the separator they carry heat only.
+
+    sigma: of the negative and the positive electrode, in TOML
+    """
+    geometry = f'geometry = "laminate", normal = {normal}, solid_fraction = 0.5'
+    materials = zip(REGIONS, (sigma[0], "1.0", sigma[1]), strict=True)
+    return [f"microstructure.{region}={solid(geometry, h, 1, s)}" for region, s in materials]
+
+
+def with_parameters(run: Run, **changes: Any) -> Run:
+    """The run with keys of [parameters] replaced, which --set cannot remove."""
+    return run.model_copy(update={"parameters": run.parameters.model_copy(update=changes)})
+
+
+#: Overrides that take the double layers away, and that make the kinetics 50 times faster.
+NO_DOUBLE_LAYER = ("parameters.negative.C=0", "parameters.positive.C=0")
+STIFF = ("parameters.negative.G=75", "parameters.positive.G=50")
+
+
+def mirrored() -> tuple[Run, Run]:
+    """An unsymmetrical cell in discharge, and its mirror image: electrodes, faces and current exchanged."""
+    overrides = ["cell.periods=[2,1,1]", "convergence.periods=[[2,1,1],[4,2,2]]"]
+    run = wavy_run("parameters.h_negative=1.0", "parameters.h_positive=0.2", *overrides)
+    p, m, t = run.parameters, run.microstructure, run.protocol
+    image = {
+        "parameters": p.model_copy(
+            update={
+                "negative": p.positive,
+                "positive": p.negative,
+                "h_negative": p.h_positive,
+                "h_positive": p.h_negative,
+            }
+        ),
+        "microstructure": {**m, "negative": m["positive"], "positive": m["negative"]},
+        "protocol": t.model_copy(update={"steps": tuple(s.model_copy(update={"current": -s.current}) for s in t.steps)}),
+        "cell": run.cell.model_copy(update={"periods": (1, 1, 2)}),
+    }
+    return run, run.model_copy(update=image)
+
+
+def warm_numbers(resolved: bool) -> tuple[Run, Run]:
+    """The same problem twice, at a uniform temperature other than 0: with laws in T, and with their values as numbers.
+
+    Activation energies of everything, mobilities by Einstein's relation, D_s (resolved only) and ocp as formulas in T.
+    """
+    T, gamma = 0.4, 0.1
+    common = [f"parameters.T_initial={T}", "parameters.isothermal=true"]
+    energies = {"G_n": 5.0, "G_p": 9.0, "D_L": 6.0, "D_A": 3.0, "sigma_n": 7.0, "sigma_p": 11.0}
+    formulas = ['parameters.negative.ocp="0.25 - 0.3*(c - 0.5) + 0.1*T"']
+    if resolved:
+        energies |= {"D_s_n": 8.0, "D_s_p": 4.0}
+        formulas.append('parameters.positive.D_s="0.6*(1 + T)"')
+    laws = wavy_run(*common, *formulas, *(f"parameters.activation.{k}={e}" for k, e in energies.items()))
+    laws = with_parameters(laws, mu_L=None, mu_A=None)
+
+    def grown(key: str, value: float) -> float:
+        return float(value * np.exp(energies.get(key, 0.0) * gamma * T / (1 + gamma * T)))
+
+    D = {"D_L": grown("D_L", 1.0), "D_A": grown("D_A", 1.5)}
+    numbers = {f"parameters.{k}": v for k, v in D.items()}
+    numbers |= {f"parameters.mu{k[1:]}": v / (1 + gamma * T) for k, v in D.items()}
+    for name, G, D_s, sigma in (("negative", 1.5, 1.0, 10.0), ("positive", 1.0, 0.6 * (1 + resolved * T), 5.0)):
+        numbers[f"parameters.{name}.G"] = grown(f"G_{name[0]}", G)
+        # the capacitance G C knows no temperature
+        numbers[f"parameters.{name}.C"] = 0.05 * G / grown(f"G_{name[0]}", G)
+        numbers[f"parameters.{name}.D_s"] = grown(f"D_s_{name[0]}", D_s)
+        numbers[f"microstructure.{name}.sigma_s"] = grown(f"sigma_{name[0]}", sigma)
+    ocp = f'parameters.negative.ocp="{0.25 + 0.1 * T!r} - 0.3*(c - 0.5)"'
+    return laws, wavy_run(*common, ocp, *(f"{k}={v!r}" for k, v in numbers.items()))
 
 
 def build(run: Run, model: str = "resolved", comm: MPI.Comm = MPI.COMM_WORLD) -> Any:

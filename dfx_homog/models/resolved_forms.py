@@ -10,6 +10,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dfx_homog._compat import compile_form
 from dfx_homog.microstructure.tiling import TiledMesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP, quadrature_degrees
@@ -44,6 +45,23 @@ def cellwise(mesh: Any, values: list[Any], index: npt.NDArray[np.int64], dim: in
     block = out.x.array.reshape(-1, table.shape[1])
     block[space.dofmap.list[: len(index), 0]] = table[index]
     return out
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """UFL of every flux and source: fluxes in the volume, densities on Gamma (the last four)."""
+
+    N_s: Any
+    i_s: Any
+    N_e: Any
+    i_e: Any
+    K: Any
+    joule_s: Any
+    joule_e: Any
+    interface: Any
+    reaction_heat: Any
+    interface_work: Any
+    capacitor_work: Any
 
 
 class ResolvedForms:
@@ -104,10 +122,8 @@ class ResolvedForms:
             subdomain_data=[(tag, f.ravel()) for tag, f in self.facets.items()],
             metadata={"quadrature_degree": degree_surface},
         )
-        count = self.mesh.comm.allreduce(
-            fem.assemble_scalar(_form(self._constant(1.0) * self.ds(POSITIVE_TAB)))
-        )
-        self.tab_area = float(count)
+        tab = fem.assemble_scalar(compile_form(self._constant(1.0) * self.ds(POSITIVE_TAB)))
+        self.tab_area = float(self.mesh.comm.allreduce(tab))
 
     def _pick(self, name: str) -> Any:
         """A number of the electrode that the cell belongs to."""
@@ -115,26 +131,31 @@ class ResolvedForms:
         return self.negative * self._constant(n) + (1 - self.negative) * self._constant(p)
 
     def _pick_expression(self, name: str, c_s: Any, T: Any) -> Any:
-        """An expression of the electrode that the cell belongs to; as a conditional, the other's may be undefined."""
+        """An expression of the electrode that the cell belongs to; the other's is taken at its initial state.
 
-        def value(electrode: Electrode) -> Any:
-            return getattr(electrode, name).ufl(c=c_s / self._constant(electrode.c_max), T=T)
-
+        There it is defined, which it may not be at this electrode's c_s. No conditional: FFCx cannot compile the
+        derivative of one whose branches do not both depend on T.
+        """
         n, p = self.physics.negative, self.physics.positive
         if getattr(n, name) == getattr(p, name) and n.c_max == p.c_max:
-            return value(n)
-        return ufl.conditional(ufl.gt(self.negative, 0.5), value(n), value(p))
+            return getattr(n, name).ufl(c=c_s / self._constant(n.c_max), T=T)
+
+        def value(electrode: Electrode, here: Any) -> Any:
+            c_max, c_s0 = self._constant(electrode.c_max), self._constant(electrode.c_s0)
+            c = (here * c_s + (1 - here) * c_s0) / c_max
+            T_here = here * T + (1 - here) * self._constant(self.physics.T_initial)
+            return here * getattr(electrode, name).ufl(c=c, T=T_here)
+
+        return value(n, self.negative) + value(p, 1 - self.negative)
 
     def _rate(self, component: int) -> Any:
         return self.a0 * self.u[component] + self.a1 * self.u1[component] + self.a2 * self.u2[component]
 
-    def _build(self) -> None:
-        p = self.physics
-        dx, ds, delta = self.dx, self.ds, self._constant(self.delta)
+    def _terms(self) -> _Terms:
+        """Fluxes, kinetics and heat sources at the new state."""
+        p, u, delta = self.physics, self.u, self._constant(self.delta)
         gamma, lam = self._constant(p.gamma), self._constant(p.lam)
-        c_s, phi_s, c_e, phi_e, T = (self.u[i] for i in range(5))
-        v = ufl.TestFunction(self.space)
-
+        c_s, phi_s, c_e, phi_e, T = (u[i] for i in range(5))
         D_L = self._with_activation(p.D_L, p.E_D_L, T)
         D_A = self._with_activation(p.D_A, p.E_D_A, T)
         mu_L = temperature.einstein_mobility(D_L, gamma, T) if p.mu_L is None else self._constant(p.mu_L)
@@ -144,52 +165,69 @@ class ResolvedForms:
         G = self._electrode_activation(self._pick("G"), "E_G", T)
         GC = self._pick("C") * self._pick("G")
         U, Pi = self._pick_expression("ocp", c_s, T), self._pick_expression("Pi", c_s, T)
-
         eta = kinetics.overpotential(phi_s, phi_e, U)
         g = kinetics.butler_volmer(c_s, c_e, eta, T, self._pick("beta"), self._pick("c_max"), lam, gamma)
         jump_rate = self._rate(PHI_S) - self._rate(PHI_E)
-        flux = delta * kinetics.interface_flux(G, g, GC, jump_rate)
         i_s = transport.ohmic_current(sigma, phi_s)
-        N_e = transport.species_flux(D_L, mu_L, lam, c_e, phi_e)
         i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e)
-        K = heat.conduction(self.k, T)
+        return _Terms(
+            N_s=transport.particle_flux(D_s, c_s, delta),
+            i_s=i_s,
+            N_e=transport.species_flux(D_L, mu_L, lam, c_e, phi_e),
+            i_e=i_e,
+            K=heat.conduction(self.k, T),
+            interface=delta * kinetics.interface_flux(G, g, GC, jump_rate),
+            joule_s=heat.joule(lam, i_s, phi_s),
+            joule_e=heat.joule(lam, i_e, phi_e),
+            reaction_heat=delta * heat.reaction_heat(lam, G, g, eta, Pi),
+            interface_work=delta * G * g * (U - Pi),
+            capacitor_work=delta * GC * (phi_s - phi_e) * jump_rate,
+        )
+
+    def _weak(self, t: _Terms) -> Any:
+        """The residual, all five conservation laws, divided by |F|."""
+        p, dx, ds, v, T = self.physics, self.dx, self.ds, self._test, self.u[TEMP]
         everywhere = dx((SOLID, ELECTROLYTE, INERT))
         ambient = self._constant(p.T_ambient)
-        tab_current = self.current * self.area / self.tab_area
-
+        # Constants throughout, no numbers: all levels of a study share one compilation
+        tab_current = self.current * self._constant(self.area / self.tab_area)
         F = (
             transport.storage(self._rate(C_S), v[C_S], dx(SOLID))
-            + transport.divergence(transport.particle_flux(D_s, c_s, delta), v[C_S], dx(SOLID))
-            + transport.outflow(flux, v[C_S], ds(GAMMA))
-            + transport.divergence(i_s, v[PHI_S], dx(SOLID))
-            + transport.outflow(flux, v[PHI_S], ds(GAMMA))
+            + transport.divergence(t.N_s, v[C_S], dx(SOLID))
+            + transport.outflow(t.interface, v[C_S], ds(GAMMA))
+            + transport.divergence(t.i_s, v[PHI_S], dx(SOLID))
+            + transport.outflow(t.interface, v[PHI_S], ds(GAMMA))
             + transport.outflow(tab_current, v[PHI_S], ds(POSITIVE_TAB))
             + transport.storage(self._rate(C_E), v[C_E], dx(ELECTROLYTE))
-            + transport.divergence(N_e, v[C_E], dx(ELECTROLYTE))
-            + transport.outflow(-flux, v[C_E], ds(GAMMA))
-            + transport.divergence(i_e, v[PHI_E], dx(ELECTROLYTE))
-            + transport.outflow(-flux, v[PHI_E], ds(GAMMA))
+            + transport.divergence(t.N_e, v[C_E], dx(ELECTROLYTE))
+            + transport.outflow(-t.interface, v[C_E], ds(GAMMA))
+            + transport.divergence(t.i_e, v[PHI_E], dx(ELECTROLYTE))
+            + transport.outflow(-t.interface, v[PHI_E], ds(GAMMA))
             + transport.storage(self.rho_cp * self._rate(TEMP), v[TEMP], everywhere)
-            + transport.divergence(K, v[TEMP], everywhere)
+            + transport.divergence(t.K, v[TEMP], everywhere)
             + transport.outflow(self._constant(p.h_negative) * (T - ambient), v[TEMP], ds(NEGATIVE_FACE))
             + transport.outflow(self._constant(p.h_positive) * (T - ambient), v[TEMP], ds(POSITIVE_FACE))
-            - heat.joule(lam, i_s, phi_s) * v[TEMP] * dx(SOLID)
-            - heat.joule(lam, i_e, phi_e) * v[TEMP] * dx(ELECTROLYTE)
-            - delta * heat.reaction_heat(lam, G, g, eta, Pi) * v[TEMP] * ds(GAMMA)
+            - t.joule_s * v[TEMP] * dx(SOLID)
+            - t.joule_e * v[TEMP] * dx(ELECTROLYTE)
+            - t.reaction_heat * v[TEMP] * ds(GAMMA)
         )
-        F = self._constant(1 / self.area) * F
-        self.weak = F
-        self.residual = _form(F)
-        self.jacobian = _form(ufl.derivative(F, self.u))
-        per_area = self.weight / self.area
-        jump = phi_s - phi_e
-        self.interface_current = _form(per_area * flux * ds(GAMMA))
-        self.interface_work = _form(per_area * delta * G * g * (U - Pi) * ds(GAMMA))
-        self.capacitor_work = _form(per_area * delta * GC * jump * jump_rate * ds(GAMMA))
-        self.volume_functional = _form(per_area * v[0] * everywhere)
-        self.tab_functional = _form(self._constant(1 / self.tab_area) * v[0] * ds(POSITIVE_TAB))
+        return self._constant(1 / self.area) * F
+
+    def _build(self) -> None:
+        self._test = ufl.TestFunction(self.space)
+        terms, ds, v = self._terms(), self.ds, self._test
+        self.weak = self._weak(terms)
+        self.residual = compile_form(self.weak)
+        self.jacobian = compile_form(ufl.derivative(self.weak, self.u))
+        per_area = self.weight * self._constant(1 / self.area)
+        self.interface_current = compile_form(per_area * terms.interface * ds(GAMMA))
+        self.interface_work = compile_form(per_area * terms.interface_work * ds(GAMMA))
+        self.capacitor_work = compile_form(per_area * terms.capacitor_work * ds(GAMMA))
+        everywhere = self.dx((SOLID, ELECTROLYTE, INERT))
+        self.volume_functional = compile_form(per_area * v[0] * everywhere)
+        self.tab_functional = compile_form(self._constant(1 / self.tab_area) * v[0] * ds(POSITIVE_TAB))
         self.face_functional = {
-            face: _form(self._constant(1 / self.area) * v[0] * ds(face))
+            face: compile_form(self._constant(1 / self.area) * v[0] * ds(face))
             for face in (NEGATIVE_FACE, POSITIVE_FACE)
         }
 
@@ -203,9 +241,3 @@ class ResolvedForms:
         if getattr(self.physics.negative, name) == getattr(self.physics.positive, name) == 0:
             return value
         return temperature.arrhenius(value, self._pick(name), self._constant(self.physics.gamma), T)
-
-
-def _form(form: Any) -> fem.Form:
-    from dfx_homog._compat import compile_form
-
-    return compile_form(form)

@@ -20,10 +20,15 @@ def subdivided(cells: Index) -> Index:
     return cells if cells.shape[1] == 3 else cells[:, _SPLIT].reshape(-1, 3)
 
 
-def outlines(corners: Array, segments: int = 4) -> Array:
-    """Polygons (m, n, 2) of cells given by their nodes (m, k, 2); curved edges become `segments` straight ones."""
+def outlines(corners: Array, segments: int = 4) -> list[Array]:
+    """Polygons of cells given by their nodes (m, k, 2): triangles, or where an edge is curved `segments` pieces an edge."""
     if corners.shape[1] == 3:
-        return corners
+        return list(corners)
     t = np.arange(segments) / segments
     basis = np.stack([(1 - t) * (1 - 2 * t), 4 * t * (1 - t), t * (2 * t - 1)], axis=-1)  # (segments, 3)
-    return np.concatenate([np.einsum("sb,mbd->msd", basis, corners[:, list(e)]) for e in _EDGES], axis=1)
+    curved = np.concatenate([np.einsum("sb,mbd->msd", basis, corners[:, list(e)]) for e in _EDGES], axis=1)
+    bulge = np.max(
+        [np.abs(corners[:, m] - 0.5 * (corners[:, a] + corners[:, b])) for a, m, b in _EDGES], axis=(0, 2)
+    )
+    size = np.ptp(corners, axis=1).max(axis=1)
+    return [c if b > 1e-6 * s else v for c, v, b, s in zip(curved, corners[:, :3], bulge, size, strict=True)]

@@ -20,12 +20,14 @@ h2 { font-size: 1.42em; margin: 2.2em 0 .5em; padding-top: .35em; border-top: 1p
 h3 { font-size: 1.08em; margin: 1.7em 0 .5em; }
 p { margin: .6em 0; max-width: 48em; }
 p.lead { font-size: 1.1em; line-height: 1.55; max-width: 52em; }
+body { counter-reset: part; } h2 { counter-increment: part; }
+h2::before { content: counter(part) "\2002"; color: var(--soft); font-weight: 400; }
 p.by, .note { color: var(--soft); font-size: .93em; }
 a { color: var(--link); text-decoration: none; }
 a:hover { text-decoration: underline; }
 nav { margin: 1.2em 0 0; font-size: .95em; display: flex; flex-wrap: wrap; gap: .2em 1.3em; }
 sub, sup { line-height: 0; font-size: .76em; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(158px, 1fr)); gap: 10px; margin: 1.3em 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(212px, 1fr)); gap: 10px; margin: 1.3em 0; }
 .tile { background: var(--tint); border-radius: 8px; padding: 11px 14px 9px; }
 .tile b { display: block; font-size: 1.4em; font-weight: 600; line-height: 1.25; white-space: nowrap; }
 .tile span { color: var(--soft); font-size: .84em; line-height: 1.35; display: block; }
@@ -38,12 +40,14 @@ figcaption { margin-top: .55em; max-width: 62em; }
 figcaption b, caption b { color: var(--ink); }
 .scroll { overflow-x: auto; margin: 1.1em 0 1.5em; }
 table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
+table.pairs td:nth-child(2) { padding-right: 3.2em; } table.pairs td:nth-child(3) { text-align: left; }
 table.wide { width: 100%; }
 caption { text-align: left; padding-bottom: .5em; }
 th, td { padding: 4px 13px 4px 0; text-align: right; vertical-align: baseline; white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 2px; }
 th:first-child, td:first-child { text-align: left; }
-td.text, th.text { text-align: left; white-space: normal; }
+td code { white-space: normal; display: inline-block; max-width: 15em; }
+thead tr.over th { border-bottom: 0; padding-bottom: 0; text-align: center; color: var(--soft); font-weight: 400; }
 thead th { border-bottom: 1.5px solid var(--ink); font-weight: 600; vertical-align: bottom; }
 tbody td, tbody th { border-bottom: 1px solid var(--line); font-weight: 400; }
 tbody tr.group th { padding-top: .9em; font-weight: 600; color: var(--soft); font-size: .94em; text-align: left; }
@@ -91,8 +95,13 @@ def table(
     *,
     caption: str = "",
     wide: bool = False,
+    over: Sequence[tuple[str, int]] = (),
+    classes: str = "",
 ) -> str:
-    """A table of HTML cells; a row given as one string is a heading over the rows that follow."""
+    """A table of HTML cells; a row given as one string is a heading over the rows that follow.
+
+    over: a line above the head, (text, number of columns)
+    """
     lines = []
     for row in rows:
         if isinstance(row, str):
@@ -102,10 +111,12 @@ def table(
             cells = "".join(f"<td>{cell}</td>" for cell in rest)
             lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    above = "".join(f'<th colspan="{columns}">{text}</th>' for text, columns in over)
+    groups = f'<tr class="over">{above}</tr>' if over else ""
     return (
-        f'<div class="scroll"><table{" class=wide" if wide else ""}>'
+        f'<div class="scroll"><table class="{classes}{" wide" if wide else ""}">'
         + (f"<caption>{caption}</caption>" if caption else "")
-        + f"<thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        + f"<thead>{groups}<tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 

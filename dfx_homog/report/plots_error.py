@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dfx_homog.report.data import FIELDS, Array, Study, number
+from dfx_homog.report.plots_time import plain_log_axis
 from dfx_homog.report.style import (
     FIELD_COLOUR,
     FIELD_MARKER,
@@ -18,7 +19,7 @@ from dfx_homog.report.style import (
 )
 
 PANELS = (
-    ("l2", "$L^2$, leading order, and $|V|$"),
+    ("l2", "$L^2$ norm, leading order, and voltage"),
     ("h1", "$H^1$ seminorm, no corrector"),
     ("h1_corrected", "$H^1$ seminorm, with corrector"),
     ("h1_corrected_interior", "$H^1$ seminorm, with corrector, interior"),
@@ -50,20 +51,23 @@ def field_handles(names: Sequence[str]) -> list[Any]:
             [],
             color=FIELD_COLOUR[n],
             marker=FIELD_MARKER[n],
+            linestyle=(0, (3.5, 2)) if n == "c_e" else "-",
             label="$|V_\\delta - V_0|$" if n == "voltage" else FIELD_TEX[n],
         )
         for n in names
     ]
 
 
-def error_panel(ax: Any, study: Study, norm: str, fields: Sequence[str] = FIELDS, *, scale: float = 1.0) -> None:
+def error_panel(
+    ax: Any, study: Study, norm: str, fields: Sequence[str] = FIELDS, *, scale: float = 1.0
+) -> None:
     """One norm of the given fields against delta; the voltage too if norm is l2. `scale` enlarges lines and markers."""
     curves = {name: [level.error(name, norm) for level in study.levels] for name in fields}
     if norm == "l2":
         curves["voltage"] = [number(level.result.get("voltage_error")) for level in study.levels]
     delta = np.array([level.delta for level in study.levels])
     seen: list[Array] = []
-    for index, (name, values) in enumerate(curves.items()):
+    for name, values in curves.items():
         y = np.abs(np.array([np.nan if v is None else v for v in values], dtype=float))
         y[y == 0] = np.nan
         if not np.isfinite(y).any():
@@ -74,17 +78,20 @@ def error_panel(ax: Any, study: Study, norm: str, fields: Sequence[str] = FIELDS
             y,
             color=FIELD_COLOUR[name],
             marker=FIELD_MARKER[name],
-            markersize=(7.0 - 0.8 * index) * scale,  # smaller ones on top, so that equal errors show both
+            # the errors of Phi_e and c_e may be equal: the one drawn later is smaller and dashed
+            markersize=(7.5 if name == "Phi_e" else 5.5) * scale,
+            linestyle=(0, (3.5, 2)) if name == "c_e" else "-",
             linewidth=1.4 * scale,
             markeredgecolor="white",
             markeredgewidth=0.5 * scale,
         )
     _delta_axis(ax, study)
-    ax.set_ylabel("relative error" if norm != "l2" else "relative error; $|V|$ absolute")
+    ax.set_ylabel("relative error" if norm != "l2" else "relative error; of $V$ absolute")
     if seen:
         _limits(ax, np.concatenate(seen), bool(SLOPES[norm]))
         for slope in SLOPES[norm]:
             slope_triangle(ax, delta, slope, scale=scale)
+        plain_log_axis(ax)
 
 
 def _delta_axis(ax: Any, study: Study) -> None:
@@ -116,7 +123,13 @@ def slope_triangle(ax: Any, delta: Array, slope: float, *, scale: float = 1.0) -
     low, high = ax.get_ylim()
     bottom = low * (high / low) ** 0.06
     top = bottom * (right / left) ** slope
-    ax.fill([left, right, right], [bottom, bottom, top], facecolor="#F0F0F0", edgecolor="#777777", linewidth=0.8 * scale)
+    ax.fill(
+        [left, right, right],
+        [bottom, bottom, top],
+        facecolor="#F0F0F0",
+        edgecolor="#777777",
+        linewidth=0.8 * scale,
+    )
     text = {0.5: "1/2", 1.0: "1"}.get(slope, f"{slope:g}")
     ax.annotate(
         text,
@@ -127,5 +140,3 @@ def slope_triangle(ax: Any, delta: Array, slope: float, *, scale: float = 1.0) -
         fontsize=8.5 * scale,
         color="#555555",
     )
-
-

@@ -8,18 +8,21 @@ import numpy as np
 
 from dfx_homog.report.data import MESH_FIELDS, MESO_FIELDS, Array, Level, Study
 from dfx_homog.report.geometry import outlines, subdivided
-from dfx_homog.report.plots_geometry import region_ends, region_names
+from dfx_homog.report.plots_geometry import SOLID, few_ticks, region_ends, region_faces, region_names
 from dfx_homog.report.style import (
     EMPTY_COLOUR,
     FIELD_MAP,
+    FIELD_NAME,
     FIELD_TEX,
     HOMOGENISED_COLOUR,
     WIDTH,
     data_uri,
     figure,
     level_colours,
+    tex_power,
 )
 
+MAPS = (("Phi_e", False), ("Phi_s", True), ("c_e", False), ("c_s", True), ("T", False))
 PROFILES = ("Phi_s", "Phi_e", "c_e", "T")
 LEVELS_SHOWN = 4  # differences of particles; the finest ones if there are more levels
 
@@ -39,14 +42,24 @@ def profiles(study: Study) -> str | None:
         for level in levels:
             cloud = level.profiles.get(f"cloud_{name}", np.zeros((0, 2)))
             colour = colours[study.levels.index(level)]
-            ax.plot(cloud[:, 0], cloud[:, 1], ".", color=colour, markersize=2.0, markeredgewidth=0, rasterized=True)
+            ax.plot(
+                cloud[:, 0],
+                cloud[:, 1],
+                ".",
+                color=colour,
+                markersize=2.4,
+                markeredgewidth=0,
+                rasterized=True,
+            )
         if meso:
             _meso_line(ax, study, name)
-        region_names(ax, study, inside=False)
+        region_names(ax, study)
+        region_faces(ax, study)
         ax.set(xlim=(0, 1), xlabel="$y_1$ (dimensionless)", ylabel=f"{FIELD_TEX[name]} (dimensionless)")
         ax.margins(y=0.05)
     handles: list[Any] = [
-        Line2D([], [], color=colours[study.levels.index(lv)], linestyle="", marker="o", label=lv.label) for lv in levels
+        Line2D([], [], color=colours[study.levels.index(lv)], linestyle="", marker="o", label=lv.label)
+        for lv in levels
     ]
     if meso:
         handles.append(Line2D([], [], color=HOMOGENISED_COLOUR, label="homogenised"))
@@ -69,51 +82,57 @@ def maps(study: Study) -> str | None:
     """Colour maps of all five fields on the coarsest resolved mesh; a PNG, since every triangle is shaded."""
     if not len(study.arrays.get("mesh_points", ())):
         return None
-    rows = [("Phi_e", None), ("Phi_s", "both"), ("c_e", None), ("c_s", "both"), ("T", None)]
     points = study.arrays["mesh_points"]
     (left, bottom), (right, top) = points.min(axis=(0, 1)), points.max(axis=(0, 1))
-    strip = 0.8 * WIDTH * (top - bottom) / (right - left)
-    fig = figure(WIDTH, len(rows) * (min(strip, 4.0) + 0.22) + 0.5)
-    axes = fig.subplots(len(rows), 1, sharex=True)
-    for ax, (name, split) in zip(axes, rows, strict=True):
-        _map(fig, ax, study, name, split=split is not None)
+    strip = min(0.8 * WIDTH * (top - bottom) / (right - left), 4.0)
+    fig = figure(WIDTH, len(MAPS) * (strip + 0.3) + 0.4)
+    # bars have columns of their own, so that all strips are equally wide
+    grid = fig.add_gridspec(len(MAPS), 3, width_ratios=(60, 1, 1))
+    for row, (name, split) in enumerate(MAPS):
+        ax = fig.add_subplot(grid[row, 0])
+        bars = [fig.add_subplot(grid[row, 1 + k]) for k in range(2 if split else 1)]
+        _map(fig, ax, bars, study, name)
         ax.set(xlim=(left, right), ylim=(bottom, top), ylabel="$y_2$")
-        ax.locator_params(axis="y", nbins=3)
-    axes[-1].set_xlabel("$y_1$ (dimensionless)")
-    region_names(axes[0], study, inside=False)
-    return data_uri(fig, "png", dpi=180)
+        ax.set_title(f"{FIELD_TEX[name]}, {FIELD_NAME[name]}", loc="left", fontsize=8.5)
+        few_ticks(ax)
+        if row < len(MAPS) - 1:
+            ax.set_xticklabels([])
+    ax.set_xlabel("$y_1$ (dimensionless)")
+    return data_uri(fig, "png", dpi=150)
 
 
-def _map(fig: Any, ax: Any, study: Study, name: str, *, split: bool) -> None:
-    """One field; with `split` each electrode has its own colour scale, since the two differ by far more than they vary."""
+def _map(fig: Any, ax: Any, bars: list[Any], study: Study, name: str) -> None:
+    """One field; with two bars each electrode has its own colour scale, since they differ by far more than they vary."""
     from matplotlib.collections import PolyCollection
+    from matplotlib.ticker import MaxNLocator
 
     points = study.arrays["mesh_points"]
     values = study.arrays["mesh_values"][:, :, MESH_FIELDS.index(name)]
-    ax.add_collection(PolyCollection(outlines(points), facecolors=EMPTY_COLOUR, edgecolors=EMPTY_COLOUR, linewidths=0.3))
+    grey = {"facecolors": EMPTY_COLOUR, "edgecolors": EMPTY_COLOUR, "linewidths": 0.3}
+    ax.add_collection(PolyCollection(outlines(points), **grey))
     ax.set_aspect("equal")
     ax.grid(False)
-    known = np.isfinite(values).all(axis=1)
+    home = {"s": study.arrays["mesh_phase"] == SOLID, "e": study.arrays["mesh_phase"] != SOLID}
+    known = np.isfinite(values).all(axis=1) & home.get(name[-1], True)
     ends = region_ends(study)
-    middle = 0.5 * (ends[1] + ends[2]) if len(ends) == 4 else np.inf
-    left_side = points[:, :, 0].mean(axis=1) < middle
-    parts = [known & left_side, known & ~left_side] if split else [known]
-    bars = [_shade(ax, points[part], values[part], FIELD_MAP[name]) for part in parts if part.any()]
-    for index, image in enumerate(reversed(bars)):  # the one made last stands next to the picture
-        bar = fig.colorbar(image, ax=ax, fraction=0.035, pad=0.012, aspect=9)
-        bar.locator = _locator()
-        bar.ax.tick_params(labelsize=7)
+    left_side = points[:, :, 0].mean(axis=1) < (0.5 * (ends[1] + ends[2]) if len(ends) == 4 else np.inf)
+    parts = [known & left_side, known & ~left_side] if len(bars) == 2 else [known]
+    for part, place, label in zip(
+        parts, bars, ("negative", "positive"), strict=True if len(bars) == 2 else False
+    ):
+        if not part.any():
+            place.set_visible(False)
+            continue
+        image = _shade(ax, points[part], values[part], FIELD_MAP[name])
+        bar = fig.colorbar(image, cax=place)
+        bar.locator = MaxNLocator(4)
+        place.tick_params(labelsize=7)
+        place.yaxis.get_offset_text().set_fontsize(6.5)
         bar.outline.set_linewidth(0.4)
-        if index == 0:
-            bar.set_label(FIELD_TEX[name], rotation=0, labelpad=10, va="center", fontsize=10)
         if len(bars) == 2:
-            bar.ax.set_title(("pos.", "neg.")[index], fontsize=6.5, pad=3, color="#555555")
-
-
-def _locator() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)
+            bar.set_label(label, fontsize=7.5)
+    for face in ends[1:-1]:
+        ax.axvline(face, color="#555555", linewidth=0.7, linestyle=(0, (4, 3)))
 
 
 def _shade(ax: Any, corners: Array, values: Array, colours: str) -> Any:
@@ -141,7 +160,7 @@ def particles(study: Study) -> str | None:
     grid = fig.subplots(len(electrodes), 2 + len(levels), squeeze=False)
     for axes, name in zip(grid, electrodes, strict=True):
         _particle_row(fig, axes, study, levels, name)
-    return data_uri(fig, "png", dpi=190)
+    return data_uri(fig, "png", dpi=170)
 
 
 def _particle_row(fig: Any, axes: Any, study: Study, levels: list[Level], name: str) -> None:
@@ -151,7 +170,8 @@ def _particle_row(fig: Any, axes: Any, study: Study, levels: list[Level], name: 
     both = [finest[f"particle_{name}_{model}"] for model in ("resolved", "homogenised")]
     norm = Normalize(min(np.nanmin(c) for c in both), max(np.nanmax(c) for c in both))
     differences = [
-        lv.profiles[f"particle_{name}_resolved"] - lv.profiles[f"particle_{name}_homogenised"] for lv in levels
+        lv.profiles[f"particle_{name}_resolved"] - lv.profiles[f"particle_{name}_homogenised"]
+        for lv in levels
     ]
     largest = max(float(np.nanmax(np.abs(d), initial=0.0)) for d in differences) or 1.0
     place = float(finest[f"particle_{name}_y"])
@@ -163,7 +183,7 @@ def _particle_row(fig: Any, axes: Any, study: Study, levels: list[Level], name: 
     for ax, values, level in zip(axes[2:], differences, levels, strict=True):
         image = _solid(ax, study, name, values, "RdBu_r", Normalize(-largest, largest))
         ax.set_title(f"difference, {level.label}", fontsize=8.5)
-        ax.set_xlabel(f"largest {np.nanmax(np.abs(values)):.1e}", fontsize=7.5)
+        ax.set_xlabel(f"largest {tex_power(float(np.nanmax(np.abs(values))))}", fontsize=7.5)
     _bar(fig, image, list(axes[2:]), "resolved − homogenised")
     axes[0].set_ylabel(f"{name}\n$z_2$")
     axes[0].set_xlabel(f"$z_1$, at $y_1$ = {place:.3g}", fontsize=7.5)

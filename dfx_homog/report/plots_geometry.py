@@ -49,7 +49,11 @@ def _phase_legend(fig: Any) -> None:
 def unit_cells(study: Study) -> str | None:
     """Unit cells of all microstructures with phases and mesh."""
     arrays = study.arrays
-    names = [n.removeprefix("cell_").removesuffix("_points") for n in arrays if n.endswith("_points") and "cell_" in n]
+    names = [
+        n.removeprefix("cell_").removesuffix("_points")
+        for n in arrays
+        if n.endswith("_points") and "cell_" in n
+    ]
     if not names:
         return None
     fig = figure(WIDTH, 3.4)
@@ -63,7 +67,7 @@ def unit_cells(study: Study) -> str | None:
         ax.set(xlim=(-0.005, 1.005), ylim=(-0.005, 1.005), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         ax.set_xlabel("$z_1$")
         ax.set_ylabel("$z_2$")
-        ax.set_title(f"{name}: {len(cells)} cells")
+        ax.set_title(f"{name}: {len(cells)} triangles")
     _phase_legend(fig)
     return data_uri(fig, dpi=220)
 
@@ -79,16 +83,17 @@ def resolved_mesh(study: Study) -> str | None:
     ax = fig.add_subplot()
     _phases(ax, corners, study.arrays["mesh_phase"], 0.3, raster=True)
     ax.set(xlim=(left, right), ylim=(bottom, top), xlabel="$y_1$ (dimensionless)", ylabel="$y_2$")
-    ax.yaxis.set_major_locator(_few_ticks())
-    region_names(ax, study, inside=False)
+    few_ticks(ax)
+    region_names(ax, study)
     _phase_legend(fig)
-    return data_uri(fig, dpi=220)
+    return data_uri(fig, "png", dpi=210, colours=64)
 
 
-def _few_ticks() -> Any:
+def few_ticks(ax: Any) -> None:
+    """Two or three round numbers on the y axis of a flat picture."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(3)
+    ax.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
 
 
 def region_ends(study: Study) -> list[float]:
@@ -102,14 +107,18 @@ def region_ends(study: Study) -> list[float]:
     return []
 
 
-def region_names(ax: Any, study: Study, *, inside: bool) -> None:
-    """Thin lines at the separator faces and the names of the regions along the upper edge."""
+def region_faces(ax: Any, study: Study) -> None:
+    """Thin dashed lines at the separator faces."""
+    for face in region_ends(study)[1:-1]:
+        ax.axvline(face, color="#555555", linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.5)
+
+
+def region_names(ax: Any, study: Study) -> None:
+    """Names of the regions along the upper edge."""
     ends = region_ends(study)
-    for face in ends[1:-1]:
-        ax.axvline(face, color="#555555", linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.5 if inside else 5)
     for name, low, high in zip(REGIONS, ends[:-1], ends[1:], strict=False):
         ax.annotate(
-            name if not inside else name[:3],
+            name,
             (0.5 * (low + high), 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),
@@ -145,10 +154,23 @@ def tensor_bounds(tensors: Json) -> str | None:
     return data_uri(fig)
 
 
+def two_phases(entry: Json) -> bool:
+    """Is there solid and electrolyte? Bounds and Bruggeman's exponent mean nothing otherwise."""
+    porosity = number(entry.get("phi_e"))
+    return porosity is None or 1e-9 < porosity < 1 - 1e-9
+
+
 def _drawable(entry: Json, tensor: str) -> bool:
     limits = entry.get("bounds", {}).get(tensor, {})
     voigt, reuss = number(limits.get("voigt")), number(limits.get("reuss"))
-    return bool(entry.get(tensor)) and voigt is not None and voigt > 0 and reuss is not None and reuss < voigt
+    return (
+        two_phases(entry)
+        and bool(entry.get(tensor))
+        and voigt is not None
+        and voigt > 0
+        and reuss is not None
+        and reuss < voigt
+    )
 
 
 def _bound_legend(tensors: Json) -> list[Any]:
@@ -157,7 +179,8 @@ def _bound_legend(tensors: Json) -> list[Any]:
 
     dim = max((int(e.get("dim", 2)) for e in tensors.values()), default=2)
     points = [
-        Line2D([], [], linestyle="", marker="o^s"[i], color="#0072B2", label=f"direction {i + 1}") for i in range(dim)
+        Line2D([], [], linestyle="", marker="o^s"[i], color="#0072B2", label=f"direction {i + 1}")
+        for i in range(dim)
     ]
     bars = (("#E6E6E6", "Reuss to Voigt"), ("#B9C6D6", "Hashin–Shtrikman"))
     return [*points, *[Patch(facecolor=colour, label=text) for colour, text in bars]]

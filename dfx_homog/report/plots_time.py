@@ -89,7 +89,7 @@ def _differences(study: Study, plain: Any, scaled: Any) -> None:
     for colour, level in zip(colours, study.levels, strict=True):
         if level.history is None or level.history.rows < 2:
             continue
-        time, difference = common_difference(level.history, study.homogenised, "voltage")
+        time, difference = (a[1:] for a in common_difference(level.history, study.homogenised, "voltage"))
         plain.plot(time, 1e3 * difference, color=colour, label=level.label)
         scaled.plot(time, 1e3 * difference / level.delta, color=colour)
     for ax in (plain, scaled):
@@ -131,17 +131,18 @@ def state(study: Study) -> str | None:
 
 
 def _name_ends(ax: Any, history: History) -> None:
-    middle = history.rows // 2
+    """Names of the electrodes next to their curves, near the start."""
+    place = history.rows // 8
+    starts = {name: history[name][place] for name in ("soc_n", "soc_p")}
+    upper = max(starts, key=lambda name: starts[name])
     for name, text in (("soc_n", "negative"), ("soc_p", "positive")):
-        values, time = history[name], history["time"]
-        if np.isfinite(values[middle]):
-            falling = values[-1] < values[0]
+        if np.isfinite(starts[name]):
             ax.annotate(
                 text,
-                (time[middle], values[middle]),
-                xytext=(0, 9),
+                (history["time"][place], starts[name]),
+                xytext=(5, 4 if name == upper else -4),
                 textcoords="offset points",
-                ha="left" if falling else "right",
+                va="bottom" if name == upper else "top",
                 color="#555555",
             )
 
@@ -163,7 +164,9 @@ def conservation(study: Study) -> str | None:
     for ax, name, limit in zip(axes, ("lithium", "charge", "energy"), (1e-10, 1e-10, 1e-8), strict=True):
         for history, colour, dash in drawn:
             values = history[f"{name}_error"][1:]
-            ax.semilogy(history["time"][1:], np.maximum(values, 1e-17), color=colour, linestyle=dash, linewidth=1.1)
+            ax.semilogy(
+                history["time"][1:], np.maximum(values, 1e-17), color=colour, linestyle=dash, linewidth=1.1
+            )
             top = max(top, float(np.nanmax(values, initial=0.0)))
         ax.axhline(limit, color="#B00020", linewidth=0.9, linestyle=(0, (1, 1.5)))
         ax.annotate(
@@ -213,16 +216,39 @@ def solver(study: Study) -> str | None:
     return data_uri(fig)
 
 
+def plain_log_axis(ax: Any) -> None:
+    """Plain numbers 1, 2, 5 on a logarithmic y axis that spans little more than a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = ax.get_ylim()
+    if low > 0 and high / low < 50:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
+
+
 def _growth(ax: Any, sized: list[Any]) -> None:
     """Seconds per step against unknowns, with the line of linear growth through the first level."""
+    from matplotlib.ticker import NullLocator
+
     colours = level_colours(len(sized))
     unknowns = np.array([level.result["dofs"] for level in sized], dtype=float)
     seconds = np.array([np.nanmean(level.history["seconds"][1:]) for level in sized])
     ax.loglog(unknowns, seconds[0] * unknowns / unknowns[0], color="#999999", linewidth=0.8, linestyle="--")
-    ax.annotate("linear", (unknowns[-1], seconds[0] * unknowns[-1] / unknowns[0]), ha="right", va="bottom",
-                color="#777777", xytext=(-6, 3), textcoords="offset points")
+    ax.annotate(
+        "linear",
+        (unknowns[-1], seconds[0] * unknowns[-1] / unknowns[0]),
+        ha="right",
+        va="bottom",
+        color="#777777",
+        xytext=(-6, 3),
+        textcoords="offset points",
+    )
     ax.loglog(unknowns, seconds, color="#444444", linewidth=0.8)
     for colour, x, y in zip(colours, unknowns, seconds, strict=True):
         ax.plot(x, y, "o", color=colour, markersize=6)
     ax.set(title="Wall time of a step", xlabel="unknowns", ylabel="mean seconds")
     ax.margins(0.15)
+    ax.set_xticks(unknowns, [f"{u:,.0f}".replace(",", "\u2009") for u in unknowns])
+    ax.xaxis.set_minor_locator(NullLocator())
+    plain_log_axis(ax)

@@ -106,11 +106,20 @@ def figure(width: float = WIDTH, height: float = 3.0) -> Any:
     return made
 
 
-def data_uri(fig: Any, kind: str = "svg", dpi: int = 170) -> str:
-    """The figure as data URI; `kind` is svg (lines; what is marked as rasterised has `dpi`) or png."""
+def data_uri(fig: Any, kind: str = "svg", dpi: int = 170, colours: int = 0) -> str:
+    """The figure as data URI; `kind` is svg (lines; what is marked as rasterised has `dpi`) or png.
+
+    colours: number of colours to which a png of flat areas and lines is reduced, 0 for all
+    """
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     fig.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    if colours:
+        from PIL import Image
+
+        image = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        buffer = io.BytesIO()
+        image.save(buffer, format="png", optimize=True)
     media = "svg+xml" if kind == "svg" else kind
     return f"data:image/{media};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
@@ -121,6 +130,14 @@ def level_colours(count: int) -> list[Any]:
 
     table = matplotlib.colormaps["plasma"]
     return [table(0.78 - 0.66 * k / max(count - 1, 1)) for k in range(count)]
+
+
+def tex_power(value: float, digits: int = 1) -> str:
+    """Scientific notation for the text of a picture."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return rf"${mantissa}\times 10^{{{int(exponent)}}}$"
 
 
 def fixed(value: float | None, digits: int = 5) -> str:

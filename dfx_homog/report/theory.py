@@ -53,7 +53,9 @@ def expected_order(field: str, norm: str, symmetric: bool) -> float | None:
     """Order in delta that theory predicts, None where there is no claim."""
     if field == "c_s":
         return (1.0 if symmetric else 0.5) if norm == "l2" else None
-    return {"l2": 1.0, "l2_corrected": 1.0, "h1": 0.0, "h1_corrected": 0.5, "h1_corrected_interior": 1.0}[norm]
+    return {"l2": 1.0, "l2_corrected": 1.0, "h1": 0.0, "h1_corrected": 0.5, "h1_corrected_interior": 1.0}[
+        norm
+    ]
 
 
 def order(coarse: float | None, fine: float | None, ratio: float) -> float | None:
@@ -70,7 +72,9 @@ def order_rows(study: Study, key: str = "errors") -> list[OrderRow]:
 
     def row(field: str, norm: str, errors: list[float | None], expected: float | None) -> OrderRow:
         pairs = zip(levels[:-1], levels[1:], errors[:-1], errors[1:], strict=True)
-        return OrderRow(field, norm, errors, [order(e, f, a.delta / b.delta) for a, b, e, f in pairs], expected)
+        return OrderRow(
+            field, norm, errors, [order(e, f, a.delta / b.delta) for a, b, e, f in pairs], expected
+        )
 
     name = "voltage_error" if key == "errors" else "voltage_error_max_over_time"
     rows = [row("voltage", "l2", [number(level.result.get(name)) for level in levels], 1.0)]

@@ -41,12 +41,15 @@ def meso(state: MesoState) -> Arrays:
 
 
 def resolved_mesh(model: ResolvedModel) -> Arrays:
-    """The resolved mesh with all five fields (nan where a field does not live), if it is small enough to draw."""
+    """The resolved mesh with all five fields (nan where a field does not live), if it is small enough to draw.
+
+    Cells carry all their nodes, k = 3 or 6, in the order of UnitCell.
+    """
     tiled, comm = model.tiled, model.comm
     local = len(tiled.cell_unit)
     if comm.allreduce(local) > MESH_LIMIT:
         return {}
-    dofs = model.forms.space.dofmap.list[:local, :3]
+    dofs = model.forms.space.dofmap.list[:local]
     values = np.where(model.visible, model.values, np.nan)
     points = comm.gather(model.coordinates[:, :2][dofs], root=0)
     fields = comm.gather(values[dofs], root=0)
@@ -54,8 +57,8 @@ def resolved_mesh(model: ResolvedModel) -> Arrays:
     if points is None or fields is None or phases is None:
         return {}
     return {
-        "mesh_points": np.concatenate(points),  # (cells, 3, 2): triangles drawn one by one
-        "mesh_values": np.concatenate(fields),  # (cells, 3, 5)
+        "mesh_points": np.concatenate(points),  # (cells, k, 2): triangles drawn one by one
+        "mesh_values": np.concatenate(fields),  # (cells, k, 5), columns as in fields.NAMES
         "mesh_phase": np.concatenate(phases),
     }
 

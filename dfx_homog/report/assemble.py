@@ -1,0 +1,53 @@
+"""The page as a whole: which sections a study has, in which order."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from dfx_homog.report import sections, summary, tables
+from dfx_homog.report.data import Study
+from dfx_homog.report.html import Numbered, page, section
+from dfx_homog.report.style import style
+
+
+def document(study: Study) -> str:
+    """report.html of a study as text."""
+    numbers = Numbered()
+    with style():
+        parts = [part for part in _sections(study, numbers) if part]
+    facts = study.facts
+    by = " · ".join(
+        escape(text)
+        for text in (
+            study.directory.resolve().name,
+            facts.get("input", ""),
+            facts.get("date", ""),
+            f"dfx_homog {facts['dfx_homog']}" if "dfx_homog" in facts else "",
+        )
+        if text
+    )
+    links = re.findall(r'<section id="([a-z]+)">\n<h2>(.*?)</h2>', "\n".join(parts))
+    contents = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in links)
+    title = summary.title(study)
+    head = f'<header><h1>{title}</h1><p class="by">{by}</p><p>{summary.badge(study)}</p>'
+    body = f"{head}{summary.lead(study)}<nav>{contents}</nav></header>\n" + "\n".join(parts)
+    return page(f"{title} – {study.directory.resolve().name}", body)
+
+
+def _sections(study: Study, numbers: Numbered) -> list[str]:
+    running = section("progress", "Progress", tables.progress(study, numbers)) if not study.finished else ""
+    problem = sections.problem(study, numbers)
+    if study.kind == "cell":
+        return [problem, sections.limits(study), sections.provenance(study, numbers)]
+    return [
+        running,
+        problem,
+        sections.voltage(study, numbers),
+        sections.fields(study, numbers),
+        sections.errors(study, numbers),
+        sections.conservation(study, numbers),
+        sections.solver(study, numbers),
+        sections.limits(study),
+        sections.provenance(study, numbers),
+    ]

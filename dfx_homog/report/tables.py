@@ -1,0 +1,387 @@
+"""Tables of the report, from the run file and result.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import pairwise, zip_longest
+from typing import Any
+
+from dfx_homog.report.data import REGIONS, Json, Study, number
+from dfx_homog.report.html import Numbered, matrix, table
+from dfx_homog.report.plots_geometry import two_phases
+from dfx_homog.report.style import FIELD_HTML, duration, fixed, integer, power, short
+from dfx_homog.report.theory import MARK, MISSED, NONE, NORMS, OrderRow
+
+Cells = list[str]
+Rows = list[Cells | str]
+
+REGION_KEYS = {
+    "geometry": "geometry",
+    "mesh_size": "mesh size (unit-cell lengths)",
+    "order": "polynomial order",
+    "sigma_s": "conductivity of the solid, σ<sub>s</sub>",
+    "k_s": "thermal conductivity of the solid, <i>k</i><sub>s</sub>",
+    "k_e": "thermal conductivity of the electrolyte, <i>k</i><sub>e</sub>",
+    "rho_cp_s": "heat capacity of the solid, (ρ<i>c</i><sub>p</sub>)<sub>s</sub>",
+    "rho_cp_e": "heat capacity of the electrolyte, (ρ<i>c</i><sub>p</sub>)<sub>e</sub>",
+    "D_s": "diffusivity in the solid, <i>D</i><sub>s</sub>",
+    "G": "exchange over applied current, <i>G</i>",
+    "C": "double-layer capacitance, <i>C</i>",
+    "beta": "symmetry factor, β",
+    "c_max": "largest concentration, <i>c</i><sub>max</sub>",
+    "c_s0": "initial concentration, <i>c</i><sub>s</sub>(0)",
+    "ocp": "open-circuit potential, <i>U</i>(<i>c</i>, <i>T</i>)",
+    "Pi": "Peltier coefficient, Π",
+    "film_resistance": "film resistance, <i>R</i><sub>f</sub>",
+}
+GLOBAL_KEYS = {
+    "units": "units",
+    "D_L": "diffusivity of lithium ions, <i>D</i><sub>L</sub>",
+    "D_A": "diffusivity of anions, <i>D</i><sub>A</sub>",
+    "mu_L": "mobility of lithium ions, μ<sub>L</sub>",
+    "mu_A": "mobility of anions, μ<sub>A</sub>",
+    "lambda": "potential over thermal voltage, λ",
+    "gamma": "scaled temperature rise, γ",
+    "h": "heat exchange at the collectors, <i>h</i>",
+    "h_negative": "heat exchange, negative collector",
+    "h_positive": "heat exchange, positive collector",
+    "T_ambient": "ambient temperature",
+    "T_initial": "initial temperature",
+    "isothermal": "isothermal",
+    "c_e0": "initial concentration, <i>c</i><sub>e</sub>(0)",
+}
+NORM_HEADING = {
+    "l2": "L², leading order",
+    "l2_corrected": "L², with first-order corrector",
+    "h1": "H¹ seminorm, leading order",
+    "h1_corrected": "H¹ seminorm, with first-order corrector",
+    "h1_corrected_interior": "H¹ seminorm, with first-order corrector, interior",
+}
+MEANS = {
+    "voltage": "voltage <i>V</i>",
+    "T_mean": "mean <i>T</i>",
+    "Phi_e_negative": "mean Φ<sub>e</sub>, negative",
+    "Phi_e_separator": "mean Φ<sub>e</sub>, separator",
+    "Phi_e_positive": "mean Φ<sub>e</sub>, positive",
+    "c_e_negative": "mean <i>c</i><sub>e</sub>, negative",
+    "c_e_separator": "mean <i>c</i><sub>e</sub>, separator",
+    "c_e_positive": "mean <i>c</i><sub>e</sub>, positive",
+}
+
+
+def _value(value: Any) -> str:
+    """An input value of any TOML type as escaped text."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return short(float(value), 6)
+    if isinstance(value, str):
+        return f"<code>{escape(value)}</code>" if any(c in value for c in "()*+") else escape(value)
+    return f"<code>{escape(str(value))}</code>"
+
+
+def _tables_of(data: Any, names: Sequence[str]) -> dict[str, Json]:
+    return {n: data[n] for n in names if isinstance(data, Mapping) and isinstance(data.get(n), Mapping)}
+
+
+def parameters(study: Study, numbers: Numbered) -> str:
+    """Coefficients by region, and those of the cell as a whole."""
+    micro = study.run.get("microstructure", {})
+    names = list(micro) if isinstance(micro, Mapping) else []
+    names = [n for n in REGIONS if n in names] + [n for n in names if n not in REGIONS]
+    columns = _tables_of(micro, names)
+    physics = study.run.get("parameters", {})
+    for name, extra in _tables_of(physics, names).items():
+        columns[name] = {**columns.get(name, {}), **extra}
+    keys = [k for k in REGION_KEYS if any(k in c for c in columns.values())]
+    other = {k: None for c in columns.values() for k in c if k not in REGION_KEYS}
+    rows: Rows = [[REGION_KEYS[k], *[_value(c.get(k)) for c in columns.values()]] for k in keys]
+    shape = [
+        [f"geometry’s <code>{escape(k)}</code>", *[_value(c.get(k)) for c in columns.values()]] for k in other
+    ]
+    rows[1:1] = shape
+    text = ""
+    if rows:
+        caption = numbers.caption("Microstructures and coefficients by region; all values are dimensionless.")
+        text = table(["", *[escape(n) for n in columns]], rows, caption=caption)
+    simple = (
+        {k: v for k, v in physics.items() if not isinstance(v, Mapping)}
+        if isinstance(physics, Mapping)
+        else {}
+    )
+    whole: list[Cells] = [
+        [GLOBAL_KEYS.get(k, f"<code>{escape(k)}</code>"), _value(v)] for k, v in simple.items()
+    ]
+    whole += _operation(study)
+    if whole:
+        half = (len(whole) + 1) // 2  # two columns of names and values
+        pairs = [[*a, *b] for a, b in zip_longest(whole[:half], whole[half:], fillvalue=["", ""])]
+        caption = numbers.caption("Electrolyte, heat, protocol and numerics.")
+        text += table(["", "value", "", "value"], pairs, caption=caption, classes="pairs")
+    return text
+
+
+def _operation(study: Study) -> list[Cells]:
+    """Protocol, time stepping and solver in words."""
+    run = study.run
+    rows: list[Cells] = []
+    steps = run.get("protocol", {}).get("steps", [])
+    for index, step in enumerate(s for s in steps if isinstance(s, Mapping)):
+        words = ", ".join(f"{escape(str(k))} {_value(v)}" for k, v in step.items())
+        rows.append([f"protocol, step {index + 1}" if len(steps) > 1 else "protocol", words])
+    time = run.get("time", {})
+    if time:
+        scheme = f"{escape(str(time.get('scheme', '')))}, Δ<i>t</i> = {_value(time.get('dt'))}"
+        rows.append(["time stepping", scheme + (", adaptive" if time.get("adaptive") else "")])
+    cell = run.get("cell", {})
+    if cell:
+        rows.append(["lateral boundary", escape(str(cell.get("lateral", "–")))])
+    if run.get("homogenised"):
+        rows.append(["meso elements a region", _value(run["homogenised"].get("elements"))])
+    if run.get("solver"):
+        rows.append(["solver", escape(str(run["solver"].get("preset", "–")))])
+    return rows
+
+
+def _tensor(value: Any) -> str:
+    """A tensor as matrix; entries below rounding relative to the largest are 0."""
+    if not isinstance(value, list) or not value:
+        return "–"
+    rows = [[number(v) for v in row] for row in value if isinstance(row, list)]
+    largest = max((abs(v) for row in rows for v in row if v is not None), default=0.0)
+    clean = [[0.0 if v is not None and abs(v) < 1e-12 * largest else v for v in row] for row in rows]
+    return matrix([[short(v, 6) for v in row] for row in clean])
+
+
+def _vector(value: Any) -> str:
+    return ", ".join(short(number(v), 5) for v in value) if isinstance(value, list) else "–"
+
+
+def _bounds(entry: Json, tensor: str, low: str, high: str) -> str:
+    limits = entry.get("bounds", {}).get(tensor)
+    if not limits or not two_phases(entry):
+        return "–"
+    return f"{short(number(limits.get(low)), 5)} to {short(number(limits.get(high)), 5)}"
+
+
+def effective(tensors: Json, numbers: Numbered) -> str:
+    """Effective tensors with bounds, tortuosity and the Hill-Mandel residual, one column per microstructure."""
+    entries = list(tensors.values())
+
+    def row(text: str, cell: Any) -> Cells:
+        return [text, *[cell(e) for e in entries]]
+
+    rows: Rows = [
+        row("porosity φ<sub>e</sub> (transporting)", lambda e: short(number(e.get("phi_e")), 6)),
+        row("specific surface <i>a</i>", lambda e: short(number(e.get("a")), 6)),
+        row("heat capacity θ", lambda e: short(number(e.get("theta")), 6)),
+    ]
+    for name, text in (("S", "electronic"), ("B", "electrolyte’s geometry"), ("K", "thermal")):
+        rows += [
+            f"{text} tensor <b>{name}</b>",
+            row(f"<b>{name}</b>", lambda e, n=name: _tensor(e.get(n))),
+            row("Reuss to Voigt", lambda e, n=name: _bounds(e, n, "reuss", "voigt")),
+            row(
+                "Hashin–Shtrikman (isotropic media)", lambda e, n=name: _bounds(e, n, "hs_lower", "hs_upper")
+            ),
+            row("Hill–Mandel residual", lambda e, n=name: power(number(e.get("hill_mandel", {}).get(n)))),
+            row(
+                "unknowns of the cell problem",
+                lambda e, n=name: integer(number(e.get("dofs", {}).get(n))) if e.get("dofs") else "–",
+            ),
+        ]
+    rows += [
+        "derived, by direction",
+        row("tortuosity factor φ<sub>e</sub>/<i>B<sub>ii</sub></i>", lambda e: _vector(e.get("tortuosity"))),
+        row("MacMullin number 1/<i>B<sub>ii</sub></i>", lambda e: _vector(e.get("macmullin"))),
+        row("Bruggeman exponent", lambda e: _vector(e.get("bruggeman")) if two_phases(e) else "–"),
+        row("solid percolates", lambda e: _percolates(e, "solid")),
+        row("electrolyte percolates", lambda e: _percolates(e, "electrolyte")),
+    ]
+    caption = numbers.caption(
+        "Effective coefficients from the cell problems. An en dash: not defined (a phase that is absent or does not "
+        "percolate in that direction). The Hill–Mandel residual max |⟨<i>A</i> <b>F F</b><sup>T</sup>⟩ − "
+        "<b>A</b><sub>eff</sub>| is zero for the discrete solution, up to the solver’s tolerance. An entry in one "
+        "direction of an anisotropic medium may lie outside the Hashin–Shtrikman bounds, never outside Reuss–Voigt."
+    )
+    return table(["", *[escape(n) for n in tensors]], rows, caption=caption)
+
+
+def _percolates(entry: Json, phase: str) -> str:
+    found = entry.get("percolates", {}).get(phase)
+    if not isinstance(found, list):
+        return "–"
+    return ", ".join("yes" if f else "no" for f in found)
+
+
+def orders(study: Study, rows: list[OrderRow], numbers: Numbered, text: str) -> str:
+    """Errors at every level, observed orders of every pair, what theory expects, and whether it is met."""
+    levels = study.levels
+    pairs = [f"1/{a.count} → 1/{b.count}" for a, b in pairwise(levels)]
+    head = ["", *[f"1/{lv.count}" for lv in levels], *pairs, "expected", ""]
+    over = (
+        [("", 1), ("error at δ =", len(levels))] + ([("order in δ", len(pairs))] if pairs else []) + [("", 2)]
+    )
+    lines: Rows = []
+    for group in ("voltage", *NORMS):
+        found = [
+            r for r in rows if (r.field == "voltage") == (group == "voltage") and group in ("voltage", r.norm)
+        ]
+        if found:
+            lines.append("voltage, resolved minus homogenised" if group == "voltage" else NORM_HEADING[group])
+        lines += [_order_line(r) for r in found]
+    return table(head, lines, caption=numbers.caption(text), wide=True, over=over)
+
+
+def _order_line(row: OrderRow) -> Cells:
+    verdict = row.verdict
+    expected = {None: "–", 0.5: "1/2", 0.0: "0", 1.0: "1"}.get(row.expected, "–")
+    if row.field == "c_s" and row.expected == 1.0:
+        expected = "≥ 1"
+    colour = "no" if verdict == MISSED else "dim" if verdict in (None, NONE) else "ok"
+    mark = f'<span class="{colour}">{MARK[verdict] if verdict else "–"}</span>'
+    errors = [power(e, 2) for e in row.errors]
+    return [FIELD_HTML[row.field], *errors, *[fixed(o, 3) for o in row.orders], expected, mark]
+
+
+def richardson(study: Study, numbers: Numbered) -> str:
+    """Extrapolated limits delta to 0 beside the homogenised values."""
+    result = study.result or {}
+    limits, means = result.get("richardson", {}), result.get("homogenised", {}).get("means", {})
+    rows: Rows = []
+    for key in [*[k for k in MEANS if k in limits], *[k for k in limits if k not in MEANS]]:
+        limit, value = number(limits.get(key)), number(means.get(key))
+        finest = number(study.levels[-1].result.get("means", {}).get(key)) if study.levels else None
+        rows.append(
+            [
+                MEANS.get(key, f"<code>{escape(key)}</code>"),
+                fixed(finest, 7),
+                fixed(limit, 7),
+                fixed(value, 7),
+                power(_minus(finest, value), 2),
+                power(_minus(limit, value), 2),
+            ]
+        )
+    if not rows:
+        return ""
+    head = ["", "finest level", "limit δ → 0", "homogenised", "finest − homogenised", "limit − homogenised"]
+    caption = numbers.caption(
+        "Richardson extrapolation in δ from the finest levels, <i>r</i>₁ = 2<i>q</i>(δ/2) − <i>q</i>(δ) and "
+        "<i>r</i>₂ = (4<i>r</i>₁(δ/2) − <i>r</i>₁(δ))/3, at the final time. Nothing of the homogenised model enters "
+        "the limit, so that the last column tests it independently of the error norms."
+    )
+    return table(head, rows, caption=caption, wide=True)
+
+
+def _minus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def solver(study: Study, numbers: Numbered) -> str:
+    """Unknowns, iterations and wall time of every model."""
+    entries = [
+        (level.label, level.history, level.result, level.result.get("checks", {})) for level in study.levels
+    ]
+    if study.homogenised is not None:
+        result = study.result or {}
+        own = result.get("homogenised", result) if study.kind == "convergence" else result
+        entries.append((study.homogenised.label, study.homogenised, own, own.get("checks", {})))
+    rows: Rows = []
+    for label, history, result, checks in entries:
+        if history is None or not history.steps:
+            continue
+        per_newton = history["krylov"][1:].sum() / max(history["newton"][1:].sum(), 1)
+        mean = number(checks.get("krylov_mean"))
+        total = number(float(history["seconds"].sum()))
+        rows.append(
+            [
+                label,
+                integer(number(result.get("dofs"))),
+                integer(history.steps),
+                integer(history.largest("newton")),
+                fixed(mean if mean is not None else number(float(per_newton)), 2),
+                integer(number(checks.get("krylov_max"))),
+                duration(number(result.get("seconds")) or total),
+                fixed(number(float(history["seconds"][1:].mean())), 3),
+            ]
+        )
+    head = [
+        "",
+        "unknowns",
+        "steps",
+        "Newton, max",
+        "Krylov, mean",
+        "Krylov, max",
+        "wall time",
+        "seconds a step",
+    ]
+    text = (
+        "Newton iterations a time step, Krylov iterations a Newton step, and wall time (comparison with the homogenised "
+        "fields included in that of a resolved level)."
+        if study.kind == "convergence"
+        else "Newton iterations a time step, Krylov iterations a Newton step, and wall time."
+    )
+    return table(head, rows, caption=numbers.caption(text), wide=True) if rows else ""
+
+
+def conservation(study: Study, numbers: Numbered) -> str:
+    """Largest conservation errors of every model."""
+    rows: Rows = [
+        [h.label, *[power(h.largest(f"{name}_error")) for name in ("lithium", "charge", "energy")]]
+        for h in study.histories
+        if h.steps
+    ]
+    caption = numbers.caption("Largest relative conservation errors over all time steps.")
+    return table(["", "lithium", "charge", "energy"], rows, caption=caption) if rows else ""
+
+
+def final_state(study: Study, numbers: Numbered) -> str:
+    """The last row of a single run."""
+    history = study.homogenised
+    if history is None or not history.rows:
+        return ""
+    names = {
+        "time": "time <i>t</i>",
+        "current": "current <i>i</i><sub>app</sub>",
+        "voltage": "voltage <i>V</i>",
+        "T_mean": "mean <i>T</i>",
+        "T_min": "lowest <i>T</i>",
+        "T_max": "highest <i>T</i>",
+        "c_e_min": "lowest <i>c</i><sub>e</sub>",
+        "c_e_max": "highest <i>c</i><sub>e</sub>",
+        "soc_n": "mean <i>c</i><sub>s</sub>/<i>c</i><sub>max</sub>, negative",
+        "soc_p": "mean <i>c</i><sub>s</sub>/<i>c</i><sub>max</sub>, positive",
+    }
+    rows: Rows = [
+        [text, short(number(float(history[n][0])), 6), short(number(float(history[n][-1])), 6)]
+        for n, text in names.items()
+    ]
+    return table(
+        ["", "first row", "last row"], rows, caption=numbers.caption("State at the start and at the end.")
+    )
+
+
+def progress(study: Study, numbers: Numbered) -> str:
+    """How far a running study has come."""
+    planned = study.planned_steps()
+    rows: Rows = [
+        [
+            h.label,
+            f"{h.steps} of {planned}" if planned else str(h.steps),
+            short(number(float(h["time"][-1])), 5),
+        ]
+        for h in study.histories
+    ]
+    known = {level.count for level in study.levels}
+    for periods in study.run.get("convergence", {}).get("periods", []) if study.kind == "convergence" else []:
+        if (
+            isinstance(periods, list)
+            and all(isinstance(p, int) for p in periods)
+            and sum(periods) not in known
+        ):
+            rows.append([f"δ = 1/{sum(periods)}", "not begun", "–"])
+    caption = numbers.caption("Progress: time steps done, and the time reached.")
+    return table(["model", "steps", "time <i>t</i>"], rows, caption=caption)
