@@ -65,7 +65,7 @@ class ParticleKernel:
         p: _Floats,
         d_hist: _Floats,
         a0: float,
-        tolerance: float = 1e-12,
+        tolerance: float = 1e-10,
         max_iterations: int = 60,
     ) -> TraceSolution: ...
     def evaluate(self, *, x: _Floats, p: _Floats) -> TraceSolution: ...

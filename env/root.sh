@@ -96,7 +96,10 @@ make_root() {
         --customize-hook='cd "$1/etc" && touch hosts hostname resolv.conf passwd group' \
         --customize-hook='chroot "$1" dpkg-query -W -f "\${Version}" python3-dolfinx-real >"$1/etc/dfx-release"' \
         "${key%%-*}"
-    local mirror="deb ${DFX_MIRROR:-http://deb.debian.org/debian} ${key%%-*} main"
+    # named, since without gpg mmdebstrap does not find it on Ubuntu; it holds the keys of a newer Debian too
+    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
+    [ -e $keyring ] && keyring="[signed-by=$keyring] " || keyring=''
+    mirror="deb $keyring${DFX_MIRROR:-http://deb.debian.org/debian} ${key%%-*} main"
     if [ "$(id -u)" = 0 ]; then
         set -- mmdebstrap --mode=root --format=directory "$@" "$part" "$mirror"
     else

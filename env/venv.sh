@@ -40,6 +40,8 @@ need_venv() {
         [ -e "$venv/finished" ] || make_venv
     fi
     flock -s "$venv_lock"
+    # gone again: a call with newer sources came between
+    [ -e "$venv/finished" ] || need_venv
 }
 
 make_venv() {

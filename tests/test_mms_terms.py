@@ -20,8 +20,6 @@ from dfx_homog.microstructure.unitcell import SOLID
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.physics import heat, kinetics, temperature, transport
 
-pytestmark = pytest.mark.mpi
-
 SIZES = {1: (0.1, 0.05, 0.03), 2: (0.2, 0.1, 0.07, 0.05)}
 SIZES_OF_DISK = {1: SIZES[1], 2: (0.1, 0.07, 0.05, 0.035)}
 LOW, HIGH, GAMMA = 1, 2, 3
@@ -184,6 +182,7 @@ def test_heat(order: int) -> None:
     check(run, order)
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("order", [1, 2])
 def test_particle_with_reaction(order: int) -> None:
     """d_t c = div(delta^2 D_s(c) grad c) in a disk; Butler-Volmer and double layer on the circle."""

@@ -19,6 +19,10 @@ from dfx_homog.parameters.physics import Electrode
 
 LAM, GAMMA = 2.0, 0.1
 OCP = "1.0 - 0.4*(c - 0.5) - 0.1*tanh(4*(c - 0.5)) + 0.2*T*c - 0.05*T**2"
+GRAPHITE = (  # Chen et al. 2020, volts
+    "1.9793*exp(-39.3631*c) + 0.2482 - 0.0909*tanh(29.8538*(c - 0.1234)) - 0.04478*tanh(14.9159*(c - 0.2769))"
+    " - 0.0205*tanh(30.4444*(c - 0.6103))"
+)
 ELECTRODE = Electrode(
     D_s=Expression.parse(0.6),
     G=1.3,
@@ -279,14 +283,22 @@ def test_any_start_leads_to_the_solution(order: int, value: float) -> None:
     assert relative(response.J, good.J) < 1e-10
 
 
-def test_fast_reactions_far_from_equilibrium() -> None:
-    """Surfaces filled or emptied to 1e-8 of c_max, where each node is stopped by its own distance to the end."""
-    e = replace(ELECTRODE, G=1e4 * ELECTRODE.G, C=0.0)
-    problems, _ = begun(geometry(), 40, e)
-    response = problems.evaluate(*scalars(40, spread=3.0))
+@pytest.mark.parametrize(("G", "c", "updates"), [(0.01, 0.05, 12), (0.01, 0.9, 20), (1.0, 0.3, 20)])
+def test_graphite_far_from_equilibrium(G: float, c: float, updates: int) -> None:
+    """Overpotentials of 0.4 V either way, in volts: surfaces run full and empty, J increases with Phi_s throughout."""
+    e = replace(
+        ELECTRODE, G=G, C=0.0, beta=0.5, c_max=33.0, c_s0=33.0 * c, ocp=Expression.parse(GRAPHITE), E_G=0.0
+    )
+    problems = ParticleProblems(geometry(10), e, 38.9, 0.01, 81)
+    problems.begin_step(0.5, 0.5 * problems.c, np.zeros(81))
+    eta = np.linspace(-0.4, 0.4, 81)
+    Phi_s = eta + e.ocp.numpy(c=c, T=0)
+    response = problems.evaluate(Phi_s, 0 * eta, 1 + 0 * eta, 0 * eta)
     assert response.complaint() is None
-    full = problems.finish_step()[:, problems.geometry.trace].max(axis=1) / e.c_max
-    assert 1e-9 < 1.0 - full.max() < 1e-4
+    assert np.diff(response.J).min() > -1e-8 * np.abs(response.J).max()
+    assert np.abs(response.J[40]) < 1e-12
+    assert (response.J * eta >= 0).all()
+    assert response.iterations.mean() < updates
 
 
 def test_steps_of_any_size() -> None:

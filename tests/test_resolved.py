@@ -29,8 +29,6 @@ from dfx_homog.runfile import Run
 from dfx_homog.solvers.timestepping import time_steps
 from dfx_homog.studies.march import March
 
-pytestmark = pytest.mark.mpi
-
 #: VERIFICATION section 4: V at TIMES for N = 5 and 10 unit cells.
 TABLE = {
     5: (0.80471, 0.53204, 0.38045, 0.27032, 0.16432, 0.05357),
@@ -44,6 +42,7 @@ def reference() -> March:
     return simulate(wavy_run())
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("n", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_voltages_of_the_table(n: int) -> None:
     m = n // 5
@@ -58,7 +57,15 @@ def test_voltages_of_the_table(n: int) -> None:
     assert last["c_e_min"] < 0.93589 and last["c_e_max"] > 1.06410 and last["T_max"] > 0.05262
 
 
-@pytest.mark.parametrize("change", [(), STIFF, NO_DOUBLE_LAYER, (*STIFF, *NO_DOUBLE_LAYER)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param((), marks=pytest.mark.mpi),
+        STIFF,
+        NO_DOUBLE_LAYER,
+        pytest.param((*STIFF, *NO_DOUBLE_LAYER), marks=pytest.mark.mpi),
+    ],
+)
 @pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_iterations_do_not_grow_with_the_number_of_cells(order: int, change: tuple[str, ...]) -> None:
     means = []
@@ -70,6 +77,7 @@ def test_iterations_do_not_grow_with_the_number_of_cells(order: int, change: tup
     assert max(means) < (20 if set(STIFF) <= set(change) else 12)
 
 
+@pytest.mark.mpi
 @pytest.mark.mpi3
 def test_the_same_on_any_number_of_ranks() -> None:
     here = simulate(wavy_run('time.scheme="bdf2"', order=2))
@@ -79,6 +87,7 @@ def test_the_same_on_any_number_of_ranks() -> None:
     assert conserves(here)
 
 
+@pytest.mark.mpi
 def test_conditions_on_the_sides() -> None:
     """Mirror symmetry: insulated is periodic; periodicity: two rows of cells are one."""
     for change in ('cell.lateral="insulated"', "cell.lateral_periods=[2]"):
@@ -105,6 +114,7 @@ def test_newton_converges_quadratically() -> None:
     assert norms[-2] < 10 * norms[-3] ** 2
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("scheme", ["backward-euler", "bdf2"])
 def test_current_and_rest(scheme: str) -> None:
     """Lithium moves with the current exactly, and not at all in a rest; heat and charge are balanced throughout."""
@@ -141,6 +151,7 @@ def test_bdf2_starts_again_at_every_protocol_step() -> None:
     assert [q.a2 != 0 for q in quotients] == [False, True, True, False, True]
 
 
+@pytest.mark.mpi
 def test_start_without_double_layer() -> None:
     """C = 0: the potentials are those of the applied current, everything else is still as it was."""
     run = wavy_run(*NO_DOUBLE_LAYER)
@@ -246,6 +257,7 @@ def everything() -> Run:
     return with_parameters(run, mu_L=None, mu_A=None)
 
 
+@pytest.mark.mpi
 def test_everything_at_once_is_conservative() -> None:
     run = everything()
     result = simulate(run)

@@ -97,7 +97,6 @@ def laws(C: float) -> Laws:
     )
 
 
-@pytest.mark.mpi
 @pytest.mark.parametrize("C", [0.05, 0.0], ids=["double layer", "no double layer"])
 @pytest.mark.parametrize("scheme", ["euler", "bdf2"])
 def test_resolved_model_manufactured(scheme: str, C: float) -> None:
@@ -170,8 +169,7 @@ def homogenised_model(h: float, elements: int) -> HomogenisedModel:
     )
 
 
-@pytest.mark.mpi
-@pytest.mark.parametrize("scheme", ["euler", "bdf2"])
+@pytest.mark.parametrize("scheme", ["euler", pytest.param("bdf2", marks=pytest.mark.mpi)])
 def test_homogenised_model(scheme: str) -> None:
     model = homogenised_model(0.2, 3)
     fitted, differences = self_convergence(model, scheme)
@@ -179,7 +177,6 @@ def test_homogenised_model(scheme: str) -> None:
     assert np.all(np.abs(fitted - ORDER[scheme]) < 0.25), (fitted, differences)
 
 
-@pytest.mark.mpi
 @pytest.mark.parametrize("scheme", ["euler", "bdf2"])
 def test_resolved_model(scheme: str) -> None:
     model = ResolvedModel(

@@ -135,7 +135,7 @@ class HomogenisedModel(TransientModel):
             preset="direct",
             prefix=prefix,
             atol=round_off(
-                layout.global_size, self._largest_coefficient / float(np.diff(self.line.grid).min())
+                layout.global_size, self._largest_coefficient / float(np.diff(self.line.node_grid).min())
             ),
             user_options=self.user_options,
         )

@@ -104,7 +104,7 @@ NB_MODULE(_native, m)
             return self.solve(step, scalars, tolerance, max_iterations);
           },
           nb::kw_only(), nb::arg("start"), nb::arg("c_star"), nb::arg("stiffness"), nb::arg("p"), nb::arg("d_hist"),
-          nb::arg("a0"), nb::arg("tolerance") = 1e-12, nb::arg("max_iterations") = 60)
+          nb::arg("a0"), nb::arg("tolerance") = 1e-10, nb::arg("max_iterations") = 60)
       .def(
           "evaluate",
           [](const ParticleKernel& self, const In<double, 2>& x, const In<double, 2>& p)

@@ -1,6 +1,7 @@
 #include "particle.hpp"
 
 #include <array>
+#include <limits>
 #include <stdexcept>
 
 namespace dfx_homog
@@ -141,7 +142,8 @@ bool ParticleKernel::gather(Workspace& w, const Eigen::VectorXd& x) const
   return w.c.minCoeff() > 0.0 and w.c.maxCoeff() < _kinetics.c_max; // the padding lies in between
 }
 
-/// Bring a start value into the domain of the kinetics: node by node, and as a constant if that is not enough.
+/// Bring a start value into the domain of the kinetics, node by node. False if that is not enough: for order 2 values
+/// between the nodes may leave the range of the nodes.
 bool ParticleKernel::make_admissible(Workspace& w) const
 {
   if (not w.x.allFinite())
@@ -150,12 +152,7 @@ bool ParticleKernel::make_admissible(Workspace& w) const
     return true;
   const double margin = 1e-3 * _kinetics.c_max;
   w.x = w.x.cwiseMax(margin).cwiseMin(_kinetics.c_max - margin);
-  if (not gather(w, w.x))
-  {
-    w.x.setConstant(w.x.mean()); // order 2: values between the nodes may leave the range of the nodes
-    return gather(w, w.x);
-  }
-  return true;
+  return gather(w, w.x);
 }
 
 /// Newton update w.dx at w.x from the factorisation at hand, and its size: absolute, and against the distances to 0
@@ -166,8 +163,10 @@ ParticleKernel::Update ParticleKernel::update(Workspace& w) const
   w.solve_in_place(w.dx);
   _surface.interpolate(w.dx, w.dc.data());
   const auto c = w.c.array(), dc = w.dc.array();
+  constexpr double rounding = 4.0 * std::numeric_limits<double>::epsilon();
   const double absolute = w.dx.lpNorm<Eigen::Infinity>() / _kinetics.c_max;
-  const double relative = (dc.abs() / c.min(_kinetics.c_max - c)).maxCoeff();
+  // near c_max less than a rounding error of c is no change
+  const double relative = ((dc.abs() - rounding * c) / c.min(_kinetics.c_max - c)).maxCoeff();
   // The longest step that leaves a tenth of every distance.
   const double outward = (dc / (dc < 0.0).select(-c, _kinetics.c_max - c)).maxCoeff();
   return {absolute, relative, outward > 0.9 ? 0.9 / outward : 1.0};
@@ -234,7 +233,7 @@ Failure ParticleKernel::newton(Workspace& w, const Law& law, double tolerance, i
                                int& iterations) const
 {
   constexpr double contraction = 0.01;
-  constexpr double linear = 1e-5;   // relative updates below this change the flux linearly, to rounding
+  constexpr double linear = 1e-6;   // relative updates below this change the flux linearly, to rounding
   constexpr double rounding = 1e-9; // below this, updates that no longer shrink are rounding errors
   w.factor_is_current = false;
   if (not make_admissible(w))
@@ -274,6 +273,8 @@ Failure ParticleKernel::newton(Workspace& w, const Law& law, double tolerance, i
 
 /// Fluxes, heat and derivatives at w.x. With R(x, p): (S^-1 + R_x) x_p = -R_p, dJ/dp = 1^T (R_p + R_x x_p)
 /// = -1^T S^-1 x_p (no cancellation for fast kinetics), dq/dp = q_p + q_x x_p. At frozen x: x_p = 0.
+/// The same factorisation gives a last Newton update of x, R, J and q, so that charge is balanced to rounding: R
+/// becomes -S^-1 (x - c*).
 bool ParticleKernel::respond(Workspace& w, const Law& law, TraceSolution& out, Eigen::Index point, bool frozen) const
 {
   Pack faradaic = Pack::Zero(), h = Pack::Zero(), h_Phi = Pack::Zero(), h_ce = Pack::Zero(), h_T = Pack::Zero();
@@ -295,29 +296,59 @@ bool ParticleKernel::respond(Workspace& w, const Law& law, TraceSolution& out, E
     _surface.integrate(w.at.col(column).data(), w.nodal.col(column).data());
   const auto R_p = w.nodal.middleCols<3>(Workspace::flux_Phi);
   Eigen::RowVector3d dJ = R_p.colwise().sum(), dq(h_Phi.sum(), h_ce.sum(), h_T.sum());
+  Eigen::VectorXd R = w.nodal.col(Workspace::flux);
+  double dR = 0.0, heat = h.sum();
   if (not frozen)
   {
     if (not w.factor_is_current)
       factorise(w);
-    Eigen::MatrixXd x_p = -R_p;
-    w.solve_in_place(x_p);
+    const auto q_x = w.nodal.col(Workspace::heat_c);
+    Eigen::MatrixXd b(R.size(), 4);
+    b.leftCols<3>() = -R_p;
+    b.col(3) = -R - w.stiffness * (w.x - w.c_star);
+    w.solve_in_place(b);
+    w.x += b.col(3);
+    R = w.stiffness * (w.c_star - w.x);
+    dR = R.sum() - w.nodal.col(Workspace::flux).sum();
+    heat += q_x.dot(b.col(3));
+    const auto x_p = b.leftCols<3>();
     dJ = -w.row_sums.transpose() * x_p;
-    dq += w.nodal.col(Workspace::heat_c).transpose() * x_p;
-    Eigen::Map<RowMatrix>(out.x_p.row(point).data(), w.x.size(), 3) = x_p;
+    dq += q_x.transpose() * x_p;
+    Eigen::Map<RowMatrix>(out.x_p.row(point).data(), R.size(), 3) = x_p;
   }
-  if (not(dJ.allFinite() and dq.allFinite() and w.nodal.allFinite()))
+  if (not(dJ.allFinite() and dq.allFinite() and w.nodal.allFinite() and R.allFinite()))
   {
     out.x_p.row(point).setZero();
     return false;
   }
   out.x.row(point) = w.x;
-  out.R.row(point) = w.nodal.col(Workspace::flux);
-  out.J[point] = w.nodal.col(Workspace::flux).sum();
-  out.faradaic[point] = faradaic.sum();
-  out.q[point] = h.sum();
+  out.R.row(point) = R;
+  out.J[point] = R.sum();
+  out.faradaic[point] = faradaic.sum() + dR;
+  out.q[point] = heat;
   out.dJ.row(point) << dJ[0], -dJ[0], dJ[1], dJ[2];
   out.dq.row(point) << dq[0], -dq[0], dq[1], dq[2];
   return true;
+}
+
+/// Newton from the given start and, should it fail, from c* and from c_max/2: a start on the wrong side of the exchange
+/// current's maximum may lead to c = 0 or c_max. These first two get a third of the iterations.
+Failure ParticleKernel::solve_point(Workspace& w, const Law& law, const Eigen::VectorXd& start, double tolerance,
+                                    int max_iterations, int& iterations) const
+{
+  w.x = start;
+  Failure failed = newton(w, law, tolerance, max_iterations / 3, iterations);
+  if (failed != solved)
+  {
+    w.x = w.c_star;
+    failed = newton(w, law, tolerance, max_iterations / 3, iterations);
+  }
+  if (failed != solved)
+  {
+    w.x.setConstant(0.5 * _kinetics.c_max);
+    failed = newton(w, law, tolerance, max_iterations, iterations);
+  }
+  return failed;
 }
 
 TraceSolution ParticleKernel::solve(const Step& step, const ConstRows& p, double tolerance, int max_iterations) const
@@ -333,19 +364,10 @@ TraceSolution ParticleKernel::solve(const Step& step, const ConstRows& p, double
     const Law law(_kinetics, point);
     w.c_star = step.c_star.row(i);
     auto& failed = out.failed[static_cast<std::size_t>(i)];
-    failed = not_defined;
-    if (law.valid() and w.c_star.allFinite())
-      for (int attempt = 0; attempt < 3 and failed != solved; ++attempt)
-      {
-        // A start on the wrong side of the exchange current's maximum may lead to c = 0 or c_max.
-        if (attempt == 0)
-          w.x = step.start.row(i);
-        else if (attempt == 1)
-          w.x = w.c_star;
-        else
-          w.x.setConstant(0.5 * _kinetics.c_max);
-        failed = newton(w, law, tolerance, max_iterations, out.iterations[static_cast<std::size_t>(i)]);
-      }
+    failed = law.valid() and w.c_star.allFinite()
+                 ? solve_point(w, law, step.start.row(i), tolerance, max_iterations,
+                               out.iterations[static_cast<std::size_t>(i)])
+                 : not_defined;
     if (failed == solved and not respond(w, law, out, i, false))
       failed = no_descent;
     if (failed != solved)

@@ -87,6 +87,8 @@ private:
   bool residual(Workspace& w, const Law& law) const;
   void factorise(Workspace& w) const;
   Failure newton(Workspace& w, const Law& law, double tolerance, int max_iterations, int& iterations) const;
+  Failure solve_point(Workspace& w, const Law& law, const Eigen::VectorXd& start, double tolerance,
+                      int max_iterations, int& iterations) const;
   bool respond(Workspace& w, const Law& law, TraceSolution& out, Eigen::Index point, bool frozen) const;
 
   Surface _surface;

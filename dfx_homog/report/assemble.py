@@ -38,11 +38,13 @@ def document(study: Study) -> str:
 def _sections(study: Study, numbers: Numbered) -> list[str]:
     running = section("progress", "Progress", tables.progress(study, numbers)) if not study.finished else ""
     problem = sections.problem(study, numbers)
+    coefficients = sections.coefficients(study, numbers)
     if study.kind == "cell":
-        return [problem, sections.limits(study), sections.provenance(study, numbers)]
+        return [problem, coefficients, sections.limits(study), sections.provenance(study, numbers)]
     return [
         running,
         problem,
+        coefficients,
         sections.voltage(study, numbers),
         sections.fields(study, numbers),
         sections.errors(study, numbers),

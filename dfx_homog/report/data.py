@@ -30,7 +30,7 @@ MESO_FIELDS = ("Phi_s", "c_e", "Phi_e", "T")  # order of the columns of meso_val
 REGIONS = ("negative", "separator", "positive")
 
 
-@dataclass
+@dataclass(eq=False)
 class History:
     """history.csv as columns; `label` is plain text such as "δ = 1/5"."""
 
@@ -62,7 +62,7 @@ class History:
         return np.divide(krylov, newton, out=np.full(len(newton), np.nan), where=newton > 0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Level:
     """One resolved level: `count` unit cells through the thickness, delta = 1/count."""
 
@@ -87,7 +87,7 @@ class Level:
         return number(self.result.get("voltage_error"))
 
 
-@dataclass
+@dataclass(eq=False)
 class Study:
     """A directory of results. kind: "convergence", "cell" or "single" (one model through a protocol)."""
 
@@ -134,7 +134,9 @@ class Study:
         durations = [number(step.get("duration")) for step in protocol if isinstance(step, dict)]
         if table.get("adaptive") or not dt or not durations or None in durations:
             return None
-        return sum(math.ceil(duration / dt - 1e-9) for duration in durations if duration is not None)
+        return sum(
+            max(1, math.ceil(duration / dt * (1 - 1e-9))) for duration in durations if duration is not None
+        )
 
 
 def number(value: Any) -> float | None:
@@ -256,9 +258,9 @@ def _arrays(path: Path) -> dict[str, Array]:
 def _levels(directory: Path, result: Json | None) -> list[Level]:
     found: dict[int, Level] = {}
     for folder in directory.glob("resolved-*"):
-        count = folder.name.removeprefix("resolved-")
-        if folder.is_dir() and count.isdigit() and int(count) > 0:
-            level = Level(int(count))
+        digits = folder.name.removeprefix("resolved-")
+        if folder.is_dir() and digits.isdecimal() and int(digits) > 0:
+            level = Level(int(digits))
             level.history = _history(folder / "history.csv", level.label)
             level.profiles = _arrays(folder / "profiles.npz")
             found[level.count] = level

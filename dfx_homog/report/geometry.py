@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dfx_homog.report.data import Array
 
 Index = NDArray[np.int64]
+SOLID = 1  # value in the arrays of phases; electrolyte is 2
 _SPLIT = np.array([[0, 5, 4], [1, 3, 5], [2, 4, 3], [3, 4, 5]])
 _EDGES = ((0, 5, 1), (1, 3, 2), (2, 4, 0))  # start, midpoint, end
 
@@ -21,7 +22,7 @@ def subdivided(cells: Index) -> Index:
 
 
 def outlines(corners: Array, segments: int = 4) -> list[Array]:
-    """Polygons of cells given by their nodes (m, k, 2): triangles, or where an edge is curved `segments` pieces an edge."""
+    """Polygons of cells given by their nodes (m, k, 2): straight ones as triangles."""
     if corners.shape[1] == 3:
         return list(corners)
     t = np.arange(segments) / segments

@@ -21,7 +21,7 @@ h3 { font-size: 1.08em; margin: 1.7em 0 .5em; }
 p { margin: .6em 0; max-width: 48em; }
 p.lead { font-size: 1.1em; line-height: 1.55; max-width: 52em; }
 body { counter-reset: part; } h2 { counter-increment: part; }
-h2::before { content: counter(part) "\2002"; color: var(--soft); font-weight: 400; }
+h2::before { content: counter(part); margin-right: .55em; color: var(--soft); font-weight: 400; }
 p.by, .note { color: var(--soft); font-size: .93em; }
 a { color: var(--link); text-decoration: none; }
 a:hover { text-decoration: underline; }
@@ -42,7 +42,7 @@ figcaption b, caption b { color: var(--ink); }
 table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
 table.pairs td:nth-child(2) { padding-right: 3.2em; } table.pairs td:nth-child(3) { text-align: left; }
 table.wide { width: 100%; }
-caption { text-align: left; padding-bottom: .5em; }
+caption { text-align: left; padding-bottom: .5em; min-width: min(40em, 88vw); max-width: 62em; }
 th, td { padding: 4px 13px 4px 0; text-align: right; vertical-align: baseline; white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 2px; }
 th:first-child, td:first-child { text-align: left; }
@@ -58,7 +58,7 @@ table.matrix td { border: 0; padding: 0 7px; text-align: right; line-height: 1.3
 .badge { display: inline-block; border-radius: 999px; padding: 1px 11px; font-size: .86em; font-weight: 600; }
 .badge.ok { background: var(--goodback); } .badge.no { background: var(--badback); }
 .badge.run { background: var(--tint); color: var(--soft); }
-pre, code { font-family: "JetBrains Mono", "SFMono-Regular", Consolas, "DejaVu Sans Mono", monospace; font-size: .88em; }
+pre, code { font-family: "SFMono-Regular", Consolas, "DejaVu Sans Mono", monospace; font-size: .88em; }
 pre { background: var(--tint); border-radius: 8px; padding: 12px 16px; overflow-x: auto; line-height: 1.45; }
 code { overflow-wrap: anywhere; }
 details { margin: 1em 0; }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from dfx_homog.report.data import MESH_FIELDS, MESO_FIELDS, Array, Level, Study
-from dfx_homog.report.geometry import outlines, subdivided
-from dfx_homog.report.plots_geometry import SOLID, few_ticks, region_ends, region_faces, region_names
+from dfx_homog.report.geometry import SOLID, outlines, subdivided
+from dfx_homog.report.plots_geometry import few_ticks, region_ends, region_faces, region_names
 from dfx_homog.report.style import (
     EMPTY_COLOUR,
     FIELD_MAP,
@@ -71,7 +72,7 @@ def _meso_line(ax: Any, study: Study, name: str) -> None:
     """The homogenised field, region by region (Phi_s only in the electrodes)."""
     y, values = study.arrays["meso_y"], study.arrays["meso_values"][:, MESO_FIELDS.index(name)]
     ends = region_ends(study)
-    for region, (low, high) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for region, (low, high) in enumerate(pairwise(ends)):
         if name == "Phi_s" and region == 1:
             continue
         here = (y >= low - 1e-9) & (y <= high + 1e-9)
@@ -84,8 +85,8 @@ def maps(study: Study) -> str | None:
         return None
     points = study.arrays["mesh_points"]
     (left, bottom), (right, top) = points.min(axis=(0, 1)), points.max(axis=(0, 1))
-    strip = min(0.8 * WIDTH * (top - bottom) / (right - left), 4.0)
-    fig = figure(WIDTH, len(MAPS) * (strip + 0.3) + 0.4)
+    strip = min(0.755 * WIDTH * (top - bottom) / (right - left), 4.0)
+    fig = figure(WIDTH, len(MAPS) * (strip + 0.28) + 0.35)
     # bars have columns of their own, so that all strips are equally wide
     grid = fig.add_gridspec(len(MAPS), 3, width_ratios=(60, 1, 1))
     for row, (name, split) in enumerate(MAPS):
@@ -102,7 +103,7 @@ def maps(study: Study) -> str | None:
 
 
 def _map(fig: Any, ax: Any, bars: list[Any], study: Study, name: str) -> None:
-    """One field; with two bars each electrode has its own colour scale, since they differ by far more than they vary."""
+    """One field; with two bars each electrode has a colour scale, since they differ by more than they vary."""
     from matplotlib.collections import PolyCollection
     from matplotlib.ticker import MaxNLocator
 
@@ -117,9 +118,7 @@ def _map(fig: Any, ax: Any, bars: list[Any], study: Study, name: str) -> None:
     ends = region_ends(study)
     left_side = points[:, :, 0].mean(axis=1) < (0.5 * (ends[1] + ends[2]) if len(ends) == 4 else np.inf)
     parts = [known & left_side, known & ~left_side] if len(bars) == 2 else [known]
-    for part, place, label in zip(
-        parts, bars, ("negative", "positive"), strict=True if len(bars) == 2 else False
-    ):
+    for part, place, label in zip(parts, bars, ("negative", "positive"), strict=len(bars) == 2):
         if not part.any():
             place.set_visible(False)
             continue

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dfx_homog.report.data import REGIONS, Array, Json, Study, number
-from dfx_homog.report.geometry import outlines
+from dfx_homog.report.geometry import SOLID, outlines
 from dfx_homog.report.style import (
     EDGE_COLOUR,
     ELECTROLYTE_COLOUR,
@@ -17,7 +17,6 @@ from dfx_homog.report.style import (
     figure,
 )
 
-SOLID = 1  # value in the arrays of phases; electrolyte is 2
 VECTOR_LIMIT = 2500  # cells drawn as vectors; more are rasterised
 
 

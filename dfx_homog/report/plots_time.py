@@ -29,7 +29,7 @@ def common_difference(one: History, other: History, name: str) -> tuple[Array, A
     """Times that both histories have, and one minus other there."""
     scale = max(float(np.nanmax(other["time"], initial=0.0)), 1e-300)
     keys = [np.round(h["time"] / scale * 1e9).astype(np.int64) for h in (one, other)]
-    _, a, b = np.intersect1d(*keys, return_indices=True)
+    _, a, b = np.intersect1d(keys[0], keys[1], return_indices=True)
     return one["time"][a], one[name][a] - other[name][b]
 
 
@@ -45,10 +45,17 @@ def voltage(study: Study) -> str | None:
         return data_uri(fig)
     fig = figure(WIDTH, 3.3)
     left, middle, right = fig.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    _voltage_lines(left, drawn)
-    _zoom(left, drawn)
+    voltage_panel(left, study)
+    left.set_title("Voltage")
     _differences(study, middle, right)
     return data_uri(fig)
+
+
+def voltage_panel(ax: Any, study: Study) -> None:
+    """V(t) of all models with the last time steps enlarged."""
+    drawn = lines(study)
+    _voltage_lines(ax, drawn)
+    _zoom(ax, drawn)
 
 
 def _voltage_lines(ax: Any, drawn: list[Any]) -> None:
@@ -56,7 +63,6 @@ def _voltage_lines(ax: Any, drawn: list[Any]) -> None:
         ax.plot(history["time"], history["voltage"], color=colour, linestyle=dash, label=history.label)
     ax.set(xlabel=TIME_LABEL, ylabel="voltage $V$ (dimensionless)")
     if len(drawn) > 1:
-        ax.set_title("Voltage")
         ax.legend(loc="lower left")
 
 
@@ -125,21 +131,20 @@ def state(study: Study) -> str | None:
         axes[2].plot(history["time"], history["soc_p"], color=colour, linestyle=dash, linewidth=2.2)
     _name_ends(axes[2], drawn[-1][0])
     axes[2].set(xlabel=TIME_LABEL, ylabel=r"mean $c_s/c_{\max}$", title="State of charge")
-    if len(drawn) > 1:
-        fig.legend(handles=_handles(drawn), loc="outside lower center", ncols=len(drawn))
+    _legend(fig, drawn)
     return data_uri(fig)
 
 
 def _name_ends(ax: Any, history: History) -> None:
     """Names of the electrodes next to their curves, near the start."""
-    place = history.rows // 8
-    starts = {name: history[name][place] for name in ("soc_n", "soc_p")}
+    place = 0.12 * float(history["time"][-1])
+    starts = {name: float(np.interp(place, history["time"], history[name])) for name in ("soc_n", "soc_p")}
     upper = max(starts, key=lambda name: starts[name])
     for name, text in (("soc_n", "negative"), ("soc_p", "positive")):
         if np.isfinite(starts[name]):
             ax.annotate(
                 text,
-                (history["time"][place], starts[name]),
+                (place, starts[name]),
                 xytext=(5, 4 if name == upper else -4),
                 textcoords="offset points",
                 va="bottom" if name == upper else "top",
@@ -147,10 +152,13 @@ def _name_ends(ax: Any, history: History) -> None:
             )
 
 
-def _handles(drawn: list[Any]) -> list[Any]:
+def _legend(fig: Any, drawn: list[Any]) -> None:
+    """Names of the models below the panels; none for a single one."""
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], color=c, linestyle=d, label=h.label) for h, c, d in drawn]
+    if len(drawn) > 1:
+        handles = [Line2D([], [], color=c, linestyle=d, label=h.label) for h, c, d in drawn]
+        fig.legend(handles=handles, loc="outside lower center", ncols=min(len(drawn), 7))
 
 
 def conservation(study: Study) -> str | None:
@@ -181,10 +189,10 @@ def conservation(study: Study) -> str | None:
             fontsize=7.5,
         )
         ax.set(xlabel=TIME_LABEL, title=name.capitalize())
-        if np.isnan([h[f"{name}_error"][1:] for h, _, _ in drawn][0]).all():
+        if np.isnan(drawn[0][0][f"{name}_error"][1:]).all():
             ax.text(0.5, 0.5, "does not apply", transform=ax.transAxes, ha="center", color="#777777")
     axes[0].set(ylabel="relative error", ylim=(5e-18, max(1e-7, 10 * top)))
-    fig.legend(handles=_handles(drawn), loc="outside lower center", ncols=len(drawn))
+    _legend(fig, drawn)
     return data_uri(fig)
 
 
@@ -212,7 +220,7 @@ def solver(study: Study) -> str | None:
     else:
         axes[2].set(title="Wall time of a step", xlabel=TIME_LABEL, ylabel="seconds")
         axes[2].set_ylim(bottom=0)
-    fig.legend(handles=_handles(drawn), loc="outside lower center", ncols=len(drawn))
+    _legend(fig, drawn)
     return data_uri(fig)
 
 
@@ -221,7 +229,7 @@ def plain_log_axis(ax: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = ax.get_ylim()
-    if low > 0 and high / low < 50:
+    if low > 0 and high / low < 200:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         ax.yaxis.set_minor_locator(NullLocator())

@@ -71,18 +71,19 @@ def _convergence(study: Study, rows: dict[tuple[str, str], OrderRow]) -> str:
     order = rows["voltage", "l2"].finest if ("voltage", "l2") in rows else None
     time = study.homogenised["time"][-1] if study.homogenised and study.homogenised.rows else None
     text = (
-        f"The resolved model was solved with {' and '.join(_listed([str(lv.count) for lv in levels]))} unit cells through "
-        "the thickness and compared with its homogenised limit"
+        f"The resolved model was solved with {' and '.join(_listed([str(lv.count) for lv in levels]))} "
+        "unit cells through the thickness and compared with its homogenised limit"
         + (f" at <i>t</i> = {short(float(time))}." if time is not None else ".")
     )
     if order is not None:
-        text += f" The voltage differs by {power(finest)} on the finest level and converges with order {fixed(order, 2)} (theory: 1)"
+        text += f" The voltage differs by {power(finest)} on the finest level"
+        text += f" and converges with order {fixed(order, 2)} (theory: 1)"
         text += f"; the fields converge in L² with orders {_span(l2)} (theory: 1)." if l2 else "."
     if layer and inner:
         text += (
-            f" With first-order correctors the gradients of Φ<sub>e</sub> and <i>c</i><sub>e</sub> converge with orders "
-            f"{_span(layer)} over the whole domain (theory: 1/2), those of both potentials with {_span(inner)} away from the "
-            "boundary layers (theory: 1)."
+            " With first-order correctors the gradients of Φ<sub>e</sub> and <i>c</i><sub>e</sub> "
+            f"converge with orders {_span(layer)} over the whole domain (theory: 1/2), those of both "
+            f"potentials with {_span(inner)} away from the boundary layers (theory: 1)."
         )
     if limit is not None and value is not None and difference is not None:
         closer = (
@@ -91,8 +92,8 @@ def _convergence(study: Study, rows: dict[tuple[str, str], OrderRow]) -> str:
             else ""
         )
         text += (
-            f" Extrapolated to δ = 0 the resolved voltage is {fixed(limit, 6)}, the homogenised one {fixed(value, 6)}: they "
-            f"differ by {power(difference)}{closer}."
+            f" Extrapolated to δ = 0 the resolved voltage is {fixed(limit, 6)}, the homogenised one "
+            f"{fixed(value, 6)}: they differ by {power(difference)}{closer}."
         )
     return f'<p class="lead">{text}</p>' + tiles(_tiles(study, order, l2, difference))
 
@@ -111,11 +112,13 @@ def _tiles(
             fixed(min(l2), 2) if l2 else "–",
             "lowest L² order of Φ<sub>s</sub>, Φ<sub>e</sub>, <i>c</i><sub>e</sub>, <i>T</i>; theory 1",
         ),
-        (power(difference), "resolved <i>V</i> extrapolated to δ = 0, minus homogenised <i>V</i>"),
+        (power(difference), "resolved <i>V</i> extrapolated to δ\u00a0=\u00a00, minus homogenised <i>V</i>"),
     ]
     found += _quality(study)
     unknowns = integer(number(study.levels[-1].result.get("dofs")))
-    found.append((unknowns, f"unknowns of the finest level, {study.levels[-1].label}"))
+    found.append(
+        (unknowns, f"unknowns of the finest level, {study.levels[-1].label}".replace(" = ", "\u00a0=\u00a0"))
+    )
     ranks = number((study.result or {}).get("ranks"))
     where = f", {integer(ranks)} rank{'' if ranks == 1 else 's'}" if ranks else ""
     return [*found, (duration(number((study.result or {}).get("seconds"))), f"wall time of the study{where}")]
@@ -162,11 +165,12 @@ def _single(study: Study) -> str:
     planned = study.planned_steps()
     of = f" of {planned}" if planned and not study.finished else ""
     text = (
-        f"{'Resolved' if study.model == 'resolved' else 'Homogenised' if study.model == 'homogenised' else 'One'} model, "
-        f"{history.steps}{of} time steps to <i>t</i> = {short(float(history['time'][-1]))}: "
+        f"{'Resolved' if study.model == 'resolved' else 'Homogenised' if study.model == 'homogenised' else 'One'} "
+        f"model, {history.steps}{of} time steps to <i>t</i> = {short(float(history['time'][-1]))}: "
         f"<i>V</i> = {fixed(number(float(history['voltage'][-1])), 6)}, mean <i>T</i> = "
         f"{short(number(float(history['T_mean'][-1])), 5)}, <i>c</i><sub>e</sub> between "
-        f"{short(number(float(history['c_e_min'][-1])), 5)} and {short(number(float(history['c_e_max'][-1])), 5)}."
+        f"{short(number(float(history['c_e_min'][-1])), 5)} and "
+        f"{short(number(float(history['c_e_max'][-1])), 5)}."
     )
     result = study.result or {}
     extra = [(integer(number(result.get("dofs"))), "unknowns")] if result.get("dofs") else []
@@ -184,6 +188,7 @@ def _cell(study: Study) -> str:
         parts.append(f"{escape(name)}: {', '.join(numbers)}")
     residuals = [number(r) for e in study.tensors.values() for r in e.get("hill_mandel", {}).values()]
     known = [r for r in residuals if r is not None]
-    text = f"Effective tensors of {len(parts)} microstructure{'s' if len(parts) != 1 else ''} from periodic cell problems."
+    plural = "s" if len(parts) != 1 else ""
+    text = f"Effective tensors of {len(parts)} microstructure{plural} from periodic cell problems."
     worst = f" The largest Hill–Mandel residual is {power(max(known))}." if known else ""
     return f'<p class="lead">{text}{worst}</p><ul>' + "".join(f"<li>{p}</li>" for p in parts) + "</ul>"

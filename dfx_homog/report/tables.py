@@ -70,6 +70,16 @@ MEANS = {
 }
 
 
+EFFECTIVE_CAPTION = (
+    "Effective coefficients from the cell problems. An en dash: not defined (a phase that is absent "
+    "or does not percolate in that direction). The Hill–Mandel residual max |⟨<i>A</i> <b>F "
+    "F</b><sup>T</sup>⟩ − <b>A</b><sub>eff</sub>| is zero for the discrete solution, up to the "
+    "solver’s tolerance. An entry in one direction of an anisotropic medium may lie outside the "
+    "Hashin–Shtrikman bounds, never outside Reuss–Voigt."
+)
+COLUMNS = 4  # of regions or microstructures in one table
+
+
 def _value(value: Any) -> str:
     """An input value of any TOML type as escaped text."""
     if value is None:
@@ -87,6 +97,12 @@ def _tables_of(data: Any, names: Sequence[str]) -> dict[str, Json]:
     return {n: data[n] for n in names if isinstance(data, Mapping) and isinstance(data.get(n), Mapping)}
 
 
+def _chunks(data: dict[str, Json]) -> list[dict[str, Json]]:
+    """Columns of tables, COLUMNS at a time."""
+    items = list(data.items())
+    return [dict(items[k : k + COLUMNS]) for k in range(0, len(items), COLUMNS)]
+
+
 def parameters(study: Study, numbers: Numbered) -> str:
     """Coefficients by region, and those of the cell as a whole."""
     micro = study.run.get("microstructure", {})
@@ -96,32 +112,37 @@ def parameters(study: Study, numbers: Numbered) -> str:
     physics = study.run.get("parameters", {})
     for name, extra in _tables_of(physics, names).items():
         columns[name] = {**columns.get(name, {}), **extra}
-    keys = [k for k in REGION_KEYS if any(k in c for c in columns.values())]
-    other = {k: None for c in columns.values() for k in c if k not in REGION_KEYS}
-    rows: Rows = [[REGION_KEYS[k], *[_value(c.get(k)) for c in columns.values()]] for k in keys]
-    shape = [
-        [f"geometry’s <code>{escape(k)}</code>", *[_value(c.get(k)) for c in columns.values()]] for k in other
+    units = "as given in the run file (SI)" if physics.get("units") == "SI" else "dimensionless"
+    caption = numbers.caption(f"Microstructures and coefficients; all values are {units}.") if columns else ""
+    parts = []
+    for chunk in _chunks(columns):
+        keys = [k for k in REGION_KEYS if any(k in c for c in chunk.values())]
+        other = {k: None for c in chunk.values() for k in c if k not in REGION_KEYS}
+        rows: Rows = [[REGION_KEYS[k], *[_value(c.get(k)) for c in chunk.values()]] for k in keys]
+        rows[1:1] = [
+            [f"geometry’s <code>{escape(k)}</code>", *[_value(c.get(k)) for c in chunk.values()]]
+            for k in other
+        ]
+        parts.append(table(["", *[escape(n) for n in chunk]], rows, caption=caption))
+        caption = ""
+    return "".join(parts) + (_whole(study, numbers) if study.kind != "cell" else "")
+
+
+def _whole(study: Study, numbers: Numbered) -> str:
+    """What belongs to no region, in two columns of names and values."""
+    physics = study.run.get("parameters", {})
+    rows = [
+        [GLOBAL_KEYS.get(k, f"<code>{escape(k)}</code>"), _value(v)]
+        for k, v in physics.items()
+        if not isinstance(v, Mapping)
     ]
-    rows[1:1] = shape
-    text = ""
-    if rows:
-        caption = numbers.caption("Microstructures and coefficients by region; all values are dimensionless.")
-        text = table(["", *[escape(n) for n in columns]], rows, caption=caption)
-    simple = (
-        {k: v for k, v in physics.items() if not isinstance(v, Mapping)}
-        if isinstance(physics, Mapping)
-        else {}
-    )
-    whole: list[Cells] = [
-        [GLOBAL_KEYS.get(k, f"<code>{escape(k)}</code>"), _value(v)] for k, v in simple.items()
-    ]
-    whole += _operation(study)
-    if whole:
-        half = (len(whole) + 1) // 2  # two columns of names and values
-        pairs = [[*a, *b] for a, b in zip_longest(whole[:half], whole[half:], fillvalue=["", ""])]
-        caption = numbers.caption("Electrolyte, heat, protocol and numerics.")
-        text += table(["", "value", "", "value"], pairs, caption=caption, classes="pairs")
-    return text
+    rows += _operation(study)
+    if not rows:
+        return ""
+    half = (len(rows) + 1) // 2
+    pairs = [[*a, *b] for a, b in zip_longest(rows[:half], rows[half:], fillvalue=["", ""])]
+    caption = numbers.caption("Electrolyte, heat, protocol and numerics.")
+    return table(["", "value", "", "value"], pairs, caption=caption, classes="pairs")
 
 
 def _operation(study: Study) -> list[Cells]:
@@ -153,7 +174,11 @@ def _tensor(value: Any) -> str:
     rows = [[number(v) for v in row] for row in value if isinstance(row, list)]
     largest = max((abs(v) for row in rows for v in row if v is not None), default=0.0)
     clean = [[0.0 if v is not None and abs(v) < 1e-12 * largest else v for v in row] for row in rows]
-    return matrix([[short(v, 6) for v in row] for row in clean])
+
+    def entry(v: float | None) -> str:
+        return power(v, 1) if v and abs(v) < 1e-4 * largest else short(v, 6)
+
+    return matrix([[entry(v) for v in row] for row in clean])
 
 
 def _vector(value: Any) -> str:
@@ -169,8 +194,17 @@ def _bounds(entry: Json, tensor: str, low: str, high: str) -> str:
 
 def effective(tensors: Json, numbers: Numbered) -> str:
     """Effective tensors with bounds, tortuosity and the Hill-Mandel residual, one column per microstructure."""
-    entries = list(tensors.values())
+    caption = numbers.caption(EFFECTIVE_CAPTION)
+    parts = []
+    for chunk in _chunks(tensors):
+        parts.append(
+            table(["", *[escape(n) for n in chunk]], _effective_rows(list(chunk.values())), caption=caption)
+        )
+        caption = ""
+    return "".join(parts)
 
+
+def _effective_rows(entries: list[Json]) -> Rows:
     def row(text: str, cell: Any) -> Cells:
         return [text, *[cell(e) for e in entries]]
 
@@ -201,13 +235,18 @@ def effective(tensors: Json, numbers: Numbered) -> str:
         row("solid percolates", lambda e: _percolates(e, "solid")),
         row("electrolyte percolates", lambda e: _percolates(e, "electrolyte")),
     ]
-    caption = numbers.caption(
-        "Effective coefficients from the cell problems. An en dash: not defined (a phase that is absent or does not "
-        "percolate in that direction). The Hill–Mandel residual max |⟨<i>A</i> <b>F F</b><sup>T</sup>⟩ − "
-        "<b>A</b><sub>eff</sub>| is zero for the discrete solution, up to the solver’s tolerance. An entry in one "
-        "direction of an anisotropic medium may lie outside the Hashin–Shtrikman bounds, never outside Reuss–Voigt."
-    )
-    return table(["", *[escape(n) for n in tensors]], rows, caption=caption)
+    return _without_gaps(rows)
+
+
+def _without_gaps(rows: Rows) -> Rows:
+    """Leave out rows that say nothing, and headings with nothing below."""
+    kept = [row for row in rows if isinstance(row, str) or any(cell != "–" for cell in row[1:])]
+    ends = [*kept[1:], ""]
+    return [
+        row
+        for row, after in zip(kept, ends, strict=True)
+        if not (isinstance(row, str) and isinstance(after, str))
+    ]
 
 
 def _percolates(entry: Json, phase: str) -> str:
@@ -269,9 +308,10 @@ def richardson(study: Study, numbers: Numbered) -> str:
         return ""
     head = ["", "finest level", "limit δ → 0", "homogenised", "finest − homogenised", "limit − homogenised"]
     caption = numbers.caption(
-        "Richardson extrapolation in δ from the finest levels, <i>r</i>₁ = 2<i>q</i>(δ/2) − <i>q</i>(δ) and "
-        "<i>r</i>₂ = (4<i>r</i>₁(δ/2) − <i>r</i>₁(δ))/3, at the final time. Nothing of the homogenised model enters "
-        "the limit, so that the last column tests it independently of the error norms."
+        "Richardson extrapolation in δ from the finest levels, <i>r</i>₁ = 2<i>q</i>(δ/2) − <i>q</i>(δ) "
+        "and <i>r</i>₂ = (4<i>r</i>₁(δ/2) − <i>r</i>₁(δ))/3, at the final time. Nothing of the "
+        "homogenised model enters the limit, so that the last column tests it independently of the error "
+        "norms."
     )
     return table(head, rows, caption=caption, wide=True)
 
@@ -319,8 +359,8 @@ def solver(study: Study, numbers: Numbered) -> str:
         "seconds a step",
     ]
     text = (
-        "Newton iterations a time step, Krylov iterations a Newton step, and wall time (comparison with the homogenised "
-        "fields included in that of a resolved level)."
+        "Newton iterations a time step, Krylov iterations a Newton step, and wall time (comparison with "
+        "the homogenised fields included in that of a resolved level)."
         if study.kind == "convergence"
         else "Newton iterations a time step, Krylov iterations a Newton step, and wall time."
     )

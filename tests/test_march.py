@@ -1,0 +1,190 @@
+"""history.csv and result.json of a single run, what a failing solver leaves behind, and when fields are written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from wavy import NO_DOUBLE_LAYER, build, follow, wavy_run
+
+from dfx_homog.errors import SolverFailure
+from dfx_homog.models.history import COLUMNS, Balance, Ledger
+from dfx_homog.runfile import Run
+from dfx_homog.runoptions import RunOptions
+from dfx_homog.solvers.timestepping import time_steps
+from dfx_homog.studies.march import March, march
+from dfx_homog.studies.progress import Log
+from dfx_homog.studies.simulate import run_homogenised, run_resolved
+
+INTERFACE = (
+    "time,current,voltage,T_mean,T_max,T_min,c_e_min,c_e_max,soc_n,soc_p,"
+    "lithium_error,charge_error,energy_error,newton,krylov,seconds"
+)
+
+
+def shared(tmp_path: Path) -> Path:
+    """Rank 0's folder, on all ranks."""
+    return MPI.COMM_WORLD.bcast(tmp_path, root=0)
+
+
+def study(model: str, run: Run, out: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """Run `dfx-homog MODEL` and read its files, on all ranks."""
+    {"resolved": run_resolved, "homogenised": run_homogenised}[model](run, out, RunOptions(out, quiet=True))
+    MPI.COMM_WORLD.barrier()
+    lines = (out / "history.csv").read_text().splitlines()
+    assert lines[0] == INTERFACE
+    rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+    return json.loads((out / "result.json").read_text()), rows
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("model", ["resolved", "homogenised"])
+@pytest.mark.parametrize("capacitance", [True, False])
+def test_history_and_result(model: str, capacitance: bool, tmp_path: Path) -> None:
+    run = wavy_run(*(() if capacitance else NO_DOUBLE_LAYER), steps=3)
+    result, rows = study(model, run, shared(tmp_path))
+    assert set(result) >= {"dofs", "ranks", "steps", "seconds", "final", "checks"}
+    assert (result["ranks"], result["steps"]) == (MPI.COMM_WORLD.size, 3)
+    assert result["dofs"] > 500
+    assert [row["time"] for row in rows] == pytest.approx([0, 0.02, 0.04, 0.06])
+    assert all(row["current"] == 0.2 for row in rows)
+    assert set(result["final"]) == set(COLUMNS)
+    # 15 digits in the file
+    assert all(result["final"][k] == pytest.approx(rows[-1][k], rel=1e-13) for k in COLUMNS)
+    checks = result["checks"]
+    for key in ("lithium_error", "charge_error", "energy_error"):
+        assert checks[key] == pytest.approx(max(row[key] for row in rows), rel=1e-13)
+    assert checks["newton_max"] == max(row["newton"] for row in rows[1:])
+    assert all(row["krylov"] >= row["newton"] >= 2 for row in rows[1:])
+    assert checks["krylov_mean"] == pytest.approx(
+        sum(row["krylov"] for row in rows[1:]) / sum(row["newton"] for row in rows[1:])
+    )
+    # the first row: equilibrium with a double layer, the state just after switching on without
+    equilibrium = 1.08 + 0.1 * np.tanh(0.8) - 0.16
+    first = rows[0]
+    assert first["T_min"] == first["T_max"] == 0
+    assert first["c_e_min"] == first["c_e_max"] == 1
+    assert (first["soc_n"], first["soc_p"]) == pytest.approx((0.8, 0.3), abs=1e-13)
+    if capacitance:
+        assert first["voltage"] == pytest.approx(equilibrium, abs=1e-13)
+        assert first["newton"] == first["krylov"] == 0
+    else:
+        assert first["voltage"] < equilibrium - 0.4
+        assert first["newton"] >= 2 and first["krylov"] >= first["newton"]
+
+
+def test_isothermal_has_no_energy_error(tmp_path: Path) -> None:
+    """Not a number in the table, null in JSON."""
+    result, rows = study("homogenised", wavy_run("parameters.isothermal=true", steps=2), tmp_path)
+    assert all(np.isnan(row["energy_error"]) for row in rows)
+    assert result["final"]["energy_error"] is None and result["checks"]["energy_error"] is None
+    assert result["final"]["charge_error"] < 1e-10
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("model", ["resolved", "homogenised"])
+def test_failure_says_when_and_keeps_the_history(model: str, tmp_path: Path) -> None:
+    """A current that empties the particles: all ranks raise, with the time; the rows up to there are on disk."""
+    out = shared(tmp_path)
+    with pytest.raises(SolverFailure, match=rf"{model}, t = 0\.\d+ \(step \d\)"):
+        study(model, wavy_run(current=3.0), out)
+    MPI.COMM_WORLD.barrier()
+    lines = (out / "history.csv").read_text().splitlines()
+    assert lines[0] == INTERFACE
+    assert 2 <= len(lines) < 7
+    assert not (out / "result.json").exists()
+    if MPI.COMM_WORLD.rank == 0:
+        assert "stopped:" in (out / "log.txt").read_text()
+
+
+@pytest.mark.mpi
+def test_failure_in_a_particle_problem_is_a_solver_failure() -> None:
+    """PETSc wraps what its callbacks raise; out comes the particle's own message, on all ranks."""
+    with pytest.raises(SolverFailure, match="particle problem of point"):
+        follow(build(wavy_run(), "homogenised"), wavy_run(current=3.0))
+
+
+class Recorder:
+    """A model that only counts: rows of numbers, no equations."""
+
+    comm = MPI.COMM_SELF
+
+    def __init__(self, balances: list[Balance]):
+        self.balances = balances
+        self.calls: list[str] = []
+
+    def lithium(self) -> tuple[float, float]:
+        return 2.0, 4.0
+
+    def switch_on(self, current: float) -> None:
+        self.calls.append(f"on {current:g}")
+
+    def observe(self) -> dict[str, float]:
+        return dict.fromkeys(COLUMNS[2:10], 0.5)
+
+    def advance(self, step: Any) -> Any:
+        from dfx_homog.solvers.newton import SolveInfo
+
+        self.calls.append(f"step {step.index} {step.current:g}")
+        return SolveInfo(2, [5, 7])
+
+    def balance(self) -> Balance:
+        return self.balances.pop(0)
+
+    def accept(self) -> None:
+        self.calls.append("accept")
+
+
+def test_order_of_events_and_columns(tmp_path: Path) -> None:
+    balance = Balance((2.0 + 2e-6, 4.0 - 8e-6), (0.3 + 3e-5, -0.3 + 6e-5), (1.0, -0.6, -0.4 + 1e-7, 0.0, 0.0))
+    model = Recorder([balance, balance])
+    run = wavy_run("protocol.steps=[{current=0.3, duration=0.02}, {current=0.1, duration=0.02}]")
+    states: list[tuple[int, float]] = []
+    with Log(MPI.COMM_SELF, tmp_path, quiet=True) as log:
+        result = march(model, run, tmp_path / "h.csv", log, "x", lambda i, t: states.append((i, t)))  # type: ignore[arg-type]
+    assert model.calls == ["on 0.3", "step 1 0.3", "accept", "step 2 0.1", "accept"]
+    assert states == [(0, 0.0), (1, 0.02), (2, 0.04)]
+    assert [list(row) for row in result.rows] == [list(COLUMNS)] * 3
+    assert (tmp_path / "h.csv").read_text().splitlines()[0] == INTERFACE == ",".join(COLUMNS)
+    first, second, third = result.rows
+    assert (first["newton"], first["krylov"], first["lithium_error"]) == (0, 0, 0)
+    assert (second["newton"], second["krylov"]) == (2, 12)
+    assert second["lithium_error"] == pytest.approx(2e-6)
+    assert second["charge_error"] == pytest.approx(2e-4)
+    assert second["energy_error"] == pytest.approx(1e-7)
+    assert third["charge_error"] == pytest.approx(2.0, rel=1e-3)  # the same balance, another current
+    assert result.krylov == [5, 7, 5, 7]
+
+
+def test_ledger() -> None:
+    """Errors relative to the inventory, the current, and the largest heat so far."""
+    ledger = Ledger((2.0, -4.0), isothermal=False)
+    assert ledger.first() == {"lithium_error": 0.0, "charge_error": 0.0, "energy_error": 0.0}
+    found = ledger.errors(Balance((2.0, -4.4), (0.0, 0.0), (10.0, -9.0)), 1.0)
+    assert found == pytest.approx({"lithium_error": 0.1, "charge_error": 1.0, "energy_error": 0.1})
+    later = ledger.errors(Balance((2.0, -4.0), (-1.0, 1.0), (2.0, -1.0)), -1.0)
+    assert later == pytest.approx({"lithium_error": 0.0, "charge_error": 0.0, "energy_error": 0.1})
+    assert np.isnan(Ledger((1.0, 1.0), isothermal=True).errors(Balance((1.0, 1.0), (1.0, -1.0), (1.0,)), 1.0)["energy_error"])
+
+
+def test_checks_of_a_run_without_steps_back() -> None:
+    rows = [dict.fromkeys(COLUMNS, 0.0), {**dict.fromkeys(COLUMNS, 0.0), "newton": 3.0, "charge_error": 1e-12}]
+    found = March(rows, [4, 6], 1.0).checks()
+    assert (found["newton_max"], found["charge_error"], found["krylov_max"], found["krylov_mean"]) == (3, 1e-12, 6, 5.0)
+
+
+@pytest.mark.parametrize(("duration", "count"), [(0.1, 5), (0.11, 6), (0.01, 1), (0.02 * 7, 7), (0.1 + 0.2, 15)])
+def test_every_protocol_step_is_divided_evenly(duration: float, count: int) -> None:
+    steps = list(time_steps([(1.0, duration), (0.0, 0.04)], 0.02, "backward-euler"))
+    assert [s.protocol_step for s in steps] == [0] * count + [1, 1]
+    assert [s.index for s in steps] == list(range(1, count + 3))
+    assert [s.current for s in steps] == [1.0] * count + [0.0, 0.0]
+    assert steps[count - 1].time == pytest.approx(duration, abs=1e-15)
+    assert steps[-1].time == pytest.approx(duration + 0.04)
+    assert all(s.dt <= 0.02 * (1 + 1e-8) for s in steps)
+    assert np.diff([0.0, *(s.time for s in steps)]) == pytest.approx([s.dt for s in steps])
