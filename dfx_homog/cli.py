@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shutil
 import sys
 import time
 import traceback
@@ -30,7 +31,10 @@ STUDIES = {
     "convergence": ("dfx_homog.studies.convergence", "run_convergence"),
 }
 #: Results of an earlier run into the same directory; left there they would pass for those of the new one.
-RESULTS = ("result.json", "history.csv", "report.html")
+RESULTS = (
+    *("result.json", "history.csv", "report.html", "run.toml", "log.txt"),
+    *("fields.npz", "fields.bp", "homogenised", "resolved-*"),
+)
 PATIENCE = 10.0  # seconds that ranks wait for the others to fail as well, before one ends them all
 
 HELP = """commands:
@@ -135,8 +139,8 @@ def _make_directory(out: Path | None, stem: str) -> Path:
         if out is None:
             return _make_new(Path("runs/out") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
         out.mkdir(parents=True, exist_ok=True)
-        for name in RESULTS:
-            (out / name).unlink(missing_ok=True)
+        for old in [path for name in RESULTS for path in out.glob(name)]:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
     except OSError as error:
         raise BadInput(
             f"--out {out or 'runs/out'}: {error.strerror} (allowed: a directory to write into)"
@@ -181,11 +185,8 @@ def execute(job: Job, comm: Any) -> None:
     elif job.command == "check":
         on_rank_0(comm, lambda: _print_check(job))
     else:
-        from dfx_homog.io.provenance import write_run_toml
-
         module, function = STUDIES[job.command]
         study = getattr(importlib.import_module(module), function)
-        write_run_toml(job.run, job.options.out, comm)
         study(job.run, job.options.out, job.options)
 
 

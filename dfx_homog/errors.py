@@ -10,4 +10,4 @@ class BadInput(Exception):
 
 
 class SolverFailure(Exception):
-    """The solver gave up: exit status 3. The message says at which time and step, and what was saved."""
+    """The solver gave up: exit status 3. The message says at which time and step; histories are on disk up to there."""

@@ -10,7 +10,7 @@ from pathlib import Path
 class RunOptions:
     """Options of one call.
 
-    out      directory of the results, exists; it already holds run.toml
+    out      directory of the results, exists
     quiet    nothing on the terminal but errors
     verbose  solver iterations too
     petsc    words after `--`, PETSc options that go on top of the preset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from dolfinx import fem
@@ -34,5 +35,10 @@ class FieldWriter:
             function.x.array[target] = values[source, column]
         self._writer.write(time)
 
-    def close(self) -> None:
+    def __enter__(self) -> FieldWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._writer.close()

@@ -2,7 +2,7 @@
 
     d_t c = div(D_s grad c) in the solid,  -D_s grad c . n = j on Gamma,  j = Gh(T) g + G C d_t(Phi_s - Phi_e)
 
-(MODEL.md section 5, [H] 1a with 73-76), discretised by the finite elements of the unit-cell mesh. Diffusion
+(MODEL section 5, [H] 1a with 73-76), discretised by the finite elements of the unit-cell mesh. Diffusion
 is linear and the same at all points, so one implicit step condenses exactly to the nodes of Gamma:
 
     (a0 M + D_s K) c = M h - R(c on Gamma; p),   R_i = int_Gamma j phi_i dA,   p = (Phi_s, Phi_e, c_e, T),
@@ -80,7 +80,7 @@ def particle_geometry(
     """Matrices of the solid of `cell` with DOLFINx's own elements and quadrature of the given degrees.
 
     `active` (m,) marks the cells that take part: solid islands and closed pores carry no net current and are
-    left out (MODEL.md section 4). Raises BadInput if no interface is left.
+    left out (MODEL section 4). Raises BadInput if no interface is left.
     """
     if active is None:
         active = np.ones(len(cell.cells), dtype=bool)

@@ -1,4 +1,4 @@
-// Butler-Volmer kinetics and double layer on Gamma (MODEL.md section 3; [H] 6-8, 73-76), with exact derivatives.
+// Butler-Volmer kinetics and double layer on Gamma (docs/theory.md section 3; [H] 6-8, 73-76), with exact derivatives.
 #pragma once
 
 #include "expression.hpp"

@@ -10,7 +10,7 @@ from dfx_homog.physics.transport import _apply
 
 
 def conduction(k: Any, T: Any) -> Any:
-    """K = -k grad T; k scalar or (d, d). [H] 8a."""
+    """K = -k grad T; k scalar or (d, d). [H] 8d."""
     return -_apply(k, ufl.grad(T))
 
 

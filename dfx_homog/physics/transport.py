@@ -11,24 +11,24 @@ import ufl
 
 
 def ohmic_current(sigma: Any, phi_s: Any) -> Any:
-    """i_s = -sigma grad Phi_s; sigma scalar or (d, d). [H] 6b; with S for sigma, [H] 1a."""
+    """i_s = -sigma grad Phi_s; sigma scalar or (d, d). [H] 6g; with S for sigma, [H] 2d."""
     return -_apply(sigma, ufl.grad(phi_s))
 
 
 def species_flux(D_L: Any, mu_L: Any, lam: Any, c_e: Any, phi_e: Any, B: Any = 1) -> Any:
-    """N_e = -B (D_L grad c_e + lambda mu_L c_e grad Phi_e); B: 1 in the pores, a tensor at meso scale. [H] 7a, 2."""
+    """N_e = -B (D_L grad c_e + lambda mu_L c_e grad Phi_e); B: 1 in the pores, a tensor at meso scale. [H] 7f, 3a."""
     return -_apply(B, D_L * ufl.grad(c_e) + lam * mu_L * c_e * ufl.grad(phi_e))
 
 
 def electrolyte_current(
     D_L: Any, D_A: Any, mu_L: Any, mu_A: Any, lam: Any, c_e: Any, phi_e: Any, B: Any = 1
 ) -> Any:
-    """i_e = -B ((D_L - D_A) grad c_e + lambda (mu_L + mu_A) c_e grad Phi_e). [H] 7b, 3."""
+    """i_e = -B ((D_L - D_A) grad c_e + lambda (mu_L + mu_A) c_e grad Phi_e). [H] 7g, 3e."""
     return -_apply(B, (D_L - D_A) * ufl.grad(c_e) + lam * (mu_L + mu_A) * c_e * ufl.grad(phi_e))
 
 
 def particle_flux(D_s: Any, c_s: Any, delta: Any = 1) -> Any:
-    """N_s = -delta^2 D_s grad c_s (meso lengths); delta = 1 in lengths of the unit cell. [H] 6a."""
+    """N_s = -delta^2 D_s grad c_s (meso lengths); delta = 1 in lengths of the unit cell. [H] 6f."""
     return -(delta**2) * _apply(D_s, ufl.grad(c_s))
 
 

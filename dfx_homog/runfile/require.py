@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dfx_homog.errors import BadInput
+from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.geometry import Electrolyte, Geometry, WithSolid
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
 
@@ -22,6 +23,8 @@ def require(run: Run, command: str) -> None:
     if command in MODELS:
         _require_tables(run, command)
         _require_regions(run, command)
+    if command in ("homogenised", "convergence"):
+        _require_constant_diffusivity(run, command)
 
 
 def suited_to(run: Run) -> dict[str, str]:
@@ -89,3 +92,19 @@ def _coefficients(name: str, spec: Geometry) -> Iterator[str]:
         yield from ("k_s", "rho_cp_s")
         if name in ELECTRODES:
             yield "sigma_s"
+
+
+def _require_constant_diffusivity(run: Run, command: str) -> None:
+    """The homogenised model's particle problems share one factorisation, so D_s must be the same at all points."""
+    for name in ELECTRODES:
+        D_s = Expression.parse(getattr(run.parameters, name).D_s)
+        if D_s.depends_on("c") or D_s.depends_on("T"):
+            raise run.problem(
+                f"parameters.{name}.D_s",
+                f"{command} cannot use a formula in c or T yet (allowed: a number > 0)",
+            )
+        key = f"D_s_{name[0]}"
+        if getattr(run.parameters.activation, key) != 0.0:
+            raise run.problem(
+                f"parameters.activation.{key}", f"{command} cannot use it yet (allowed: 0, or leave it out)"
+            )

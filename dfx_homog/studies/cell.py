@@ -9,16 +9,16 @@ from mpi4py import MPI
 from dfx_homog.io.results import write_json
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
-from dfx_homog.studies.progress import Log
+from dfx_homog.studies.progress import begin, finish
 from dfx_homog.studies.setup import Problem
 
 
 def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
-    """Solve all cell problems; result.json as docs/interface says."""
+    """Solve all cell problems; result.json as docs/results.md says."""
     comm = MPI.COMM_WORLD
     problem = Problem(comm, run, opts.petsc)
     cells = problem.unit_cells()
-    with Log(comm, out, quiet=opts.quiet, verbose=opts.verbose) as log:
+    with begin(run, out, opts, comm) as log:
         media = problem.effective_media(cells)
         result = {"ranks": comm.size, "microstructures": {name: m.to_json() for name, m in media.items()}}
         for name, medium in media.items():
@@ -27,4 +27,4 @@ def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
             for tensor in ("S", "B", "K"):
                 log.say(f"  {tensor} = {entry[tensor]}")
         write_json(out / "result.json", result, comm)
-        log.say(f"results in {out}")
+        finish(out, comm, log)

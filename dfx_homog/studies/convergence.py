@@ -19,7 +19,7 @@ from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
 from dfx_homog.studies.comparison import FIELDS, Comparison, Errors
 from dfx_homog.studies.march import March, json_row, march, moments, step_count
-from dfx_homog.studies.progress import Log
+from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.reference import MesoState, take_state
 from dfx_homog.studies.setup import Problem
 
@@ -42,9 +42,11 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
     comm = MPI.COMM_WORLD
     start = time.perf_counter()
     problem = Problem(comm, run, opts.petsc)
-    with Log(comm, out, quiet=opts.quiet, verbose=opts.verbose) as log:
-        cells = problem.unit_cells()
-        media = problem.effective_media(cells)
+    cells = problem.unit_cells()
+    problem.check_paths(cells)
+    media = problem.effective_media(cells)
+    problem.check_conduction(media)
+    with begin(run, out, opts, comm) as log:
         arrays = pictures.unit_cells(cells)
         reference = _homogenised(problem, cells, media, out, log, arrays)
         levels = [
@@ -65,13 +67,8 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
         }
         write_arrays(out / "fields.npz", arrays, comm)
         write_json(out / "result.json", result, comm)
-        if comm.rank == 0:
-            from dfx_homog.report import write_report
-
-            write_report(out)
-        comm.barrier()
-        log.say(f"order of V in delta: {', '.join(f'{o:.3f}' for o in result['orders']['voltage'])}")
-        log.say(f"report: {out / 'report.html'}")
+        log.say(f"order of V in delta: {', '.join(f'{o:.3f}' for o in result['orders']['voltage'] if o)}")
+        finish(out, comm, log)
 
 
 def _homogenised(

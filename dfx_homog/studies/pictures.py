@@ -18,7 +18,7 @@ from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.studies.reference import MesoState
 
 CLOUD = 3000  # points of a profile
-MESH_LIMIT = 100_000  # cells of a mesh that is drawn
+MESH_LIMIT = 40_000  # cells of a mesh that is drawn
 
 Arrays = dict[str, Any]
 

@@ -9,6 +9,10 @@ from types import TracebackType
 
 from mpi4py import MPI
 
+from dfx_homog.io.provenance import write_run_toml
+from dfx_homog.runfile import Run
+from dfx_homog.runoptions import RunOptions
+
 LINE_EVERY = 10.0  # seconds between progress lines in a batch log
 
 
@@ -82,3 +86,19 @@ class Log:
         elif done == total or time.perf_counter() - self._last > LINE_EVERY:
             self._last = time.perf_counter()
             print(message, file=sys.stderr, flush=True)
+
+
+def begin(run: Run, out: Path, opts: RunOptions, comm: MPI.Intracomm) -> Log:
+    """Start a directory of results, once nothing can be refused any more: run.toml and the log. Collective."""
+    write_run_toml(run, out, comm)
+    return Log(comm, out, quiet=opts.quiet, verbose=opts.verbose)
+
+
+def finish(out: Path, comm: MPI.Intracomm, log: Log) -> None:
+    """Write report.html on rank 0. Collective."""
+    if comm.rank == 0:
+        from dfx_homog.report import write_report
+
+        write_report(out)
+    comm.barrier()
+    log.say(f"report: {out / 'report.html'}")

@@ -60,7 +60,7 @@ class Problem:
     def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
         """The resolved model with the given unit cells through the regions."""
         run = self.run
-        self._check_paths(cells)
+        self.check_paths(cells)
         return ResolvedModel(
             self.comm,
             physics_from_run(run),
@@ -76,9 +76,8 @@ class Problem:
     def homogenised(self, cells: dict[str, UnitCell], media: dict[str, EffectiveMedium]) -> HomogenisedModel:
         """The homogenised model on a line."""
         run = self.run
-        self._check_paths(cells)
-        for name in REGIONS:
-            self._check_conduction(media[name])
+        self.check_paths(cells)
+        self.check_conduction(media)
         return HomogenisedModel(
             self.comm,
             physics_from_run(run),
@@ -92,7 +91,7 @@ class Problem:
             user_options=self.petsc,
         )
 
-    def _check_paths(self, cells: dict[str, UnitCell]) -> None:
+    def check_paths(self, cells: dict[str, UnitCell]) -> None:
         """Both phases of an electrode and the pores of the separator must carry current through it, every part."""
         for name in ELECTRODES:
             self._check_path(cells[name], SOLID, "solid")
@@ -102,7 +101,7 @@ class Problem:
     def _check_path(self, cell: UnitCell, phase: int, name: str) -> None:
         parts = [c for c in connected_components(cell) if c.phase == phase]
         key = f"microstructure.{cell.name}.geometry"
-        if not any(c.percolates[0] for c in parts):
+        if not any(self._passes(c.windings) for c in parts):
             raise self.run.problem(
                 key,
                 f"its {name} does not percolate in direction 1 (S_11 or B_11 is zero): no current can pass",
@@ -112,18 +111,33 @@ class Problem:
                 key, f"parts of its {name} are detached; this version needs every part to percolate"
             )
 
-    def _check_conduction(self, medium: EffectiveMedium) -> None:
-        """One meso dimension is exact for periodic sides, or insulated ones without off-diagonal terms."""
+    def _passes(self, windings: np.ndarray) -> bool:
+        """Whether closed paths with these windings carry current along direction 1.
+
+        Between insulated sides a path must do so without advancing across: e_1 in the span of the windings.
+        """
+        if self.run.cell.lateral == "periodic":
+            return bool(windings[:, 0].any())
+        forward = np.eye(windings.shape[1])[:1]
+        rank = np.linalg.matrix_rank(windings) if windings.size else 0
+        return bool(rank and np.linalg.matrix_rank(np.vstack([windings, forward])) == rank)
+
+    def check_conduction(self, media: dict[str, EffectiveMedium]) -> None:
+        """One meso dimension is exact for periodic sides, or insulated ones without off-diagonal terms.
+
+        Raises BadInput.
+        """
         if self.run.cell.lateral == "periodic":
             return
-        for name in medium.problems:
-            tensor = medium.problems[name].tensor
-            if np.abs(tensor[0, 1:]).max() > 1e-8 * np.abs(tensor).max():
-                raise self.run.problem(
-                    "cell.lateral",
-                    f'"insulated" with off-diagonal {name}_1j in {medium.cell.name} needs more than one meso '
-                    'dimension, which this version does not have (allowed: "periodic")',
-                )
+        for region in REGIONS:
+            for name, problem in media[region].problems.items():
+                tensor = problem.tensor
+                if np.abs(tensor[0, 1:]).max() > 1e-8 * np.abs(tensor).max():
+                    raise self.run.problem(
+                        "cell.lateral",
+                        f'"insulated" with off-diagonal {name}_1j in {region} needs more than one meso '
+                        'dimension, which this version does not have (allowed: "periodic")',
+                    )
 
 
 def material(spec: Geometry) -> Material:

@@ -12,7 +12,7 @@ from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.march import march, moments, step_count
-from dfx_homog.studies.progress import Log
+from dfx_homog.studies.progress import begin, finish
 from dfx_homog.studies.setup import Problem
 
 
@@ -33,19 +33,17 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
 
 
 def _simulate(model: TransientModel, run: Run, out: Path, opts: RunOptions, label: str) -> None:
-    with Log(model.comm, out, quiet=opts.quiet, verbose=opts.verbose) as log:
+    with begin(run, out, opts, model.comm) as log:
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
-        writer = FieldWriter(model, out)
         wanted = {0} | moments(step_count(run))
-        result = march(
-            model,
-            run,
-            out / "history.csv",
-            log,
-            label,
-            lambda index, time: writer.write(time) if index in wanted else None,
-        )
-        writer.close()
+        with FieldWriter(model, out) as fields:
+
+            def write(index: int, time: float) -> None:
+                if index in wanted:
+                    fields.write(time)
+
+            result = march(model, run, out / "history.csv", log, label, write)
         write_json(out / "result.json", result.result(model.dofs, model.comm.size), model.comm)
-        log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}; results in {out}")
+        log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}")
+        finish(out, model.comm, log)
     model.destroy()

@@ -1,0 +1,1 @@
+"""What is coupled to what: cell problems, particle problems, the resolved and the homogenised model."""
