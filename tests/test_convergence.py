@@ -33,7 +33,9 @@ LEVELS = "convergence.periods=[[2,1,2],[4,2,4],[8,4,8]]"
 
 
 @cache
-def study(order: int = 1, h: float = 0.2, steps: int = 5, levels: str = LEVELS, alone: bool = False) -> dict[str, Any]:
+def study(
+    order: int = 1, h: float = 0.2, steps: int = 5, levels: str = LEVELS, alone: bool = False
+) -> dict[str, Any]:
     """result.json of a study of `wavy-2d`, on all ranks; `alone`: every rank makes its own. The report is another test."""
     comm = MPI.COMM_SELF if alone else MPI.COMM_WORLD
     out = Path(comm.bcast(mkdtemp(prefix="study-") if comm.rank == 0 else None))
@@ -119,15 +121,35 @@ def test_names_of_the_result() -> None:
     last = dict(zip(COLUMNS, map(float, result["history"][-1].split(",")), strict=True))
     difference = last["voltage"] - result["homogenised"]["final"]["voltage"]
     assert result["levels"][0]["voltage_error"] == pytest.approx(difference, abs=1e-12)
-    for file in ("result.json", "log.txt", "fields.npz", "homogenised/history.csv", "resolved-20/history.csv"):
+    for file in (
+        "result.json",
+        "log.txt",
+        "fields.npz",
+        "homogenised/history.csv",
+        "resolved-20/history.csv",
+    ):
         assert file in result["files"]
 
 
 def numbers(value: Any, path: str = "") -> dict[str, float]:
     """All numbers of a result that do not say how and where it was found."""
     if isinstance(value, dict):
-        skip = ("seconds", "ranks", "iterations", "krylov", "newton", "checks", "hill_mandel", "files", "history")
-        parts = [numbers(v, f"{path}.{k}") for k, v in value.items() if not k.startswith(skip) and not k.endswith("_error")]
+        skip = (
+            "seconds",
+            "ranks",
+            "iterations",
+            "krylov",
+            "newton",
+            "checks",
+            "hill_mandel",
+            "files",
+            "history",
+        )
+        parts = [
+            numbers(v, f"{path}.{k}")
+            for k, v in value.items()
+            if not k.startswith(skip) and not k.endswith("_error")
+        ]
         parts += [{f"{path}.voltage_error": value["voltage_error"]}] if "voltage_error" in value else []
     elif isinstance(value, list):
         parts = [numbers(v, f"{path}[{i}]") for i, v in enumerate(value)]
@@ -199,7 +221,9 @@ def meso_state(functions: Any, particles: Any = lambda electrode, y, node: 0.5 +
     Values at the faces of the separator are those of the separator (c_e, Phi_e, T) and of the electrode (Phi_s).
     """
     ends = np.array([0.0, 0.4, 0.6, 1.0])
-    y = np.concatenate([np.linspace(a, b, 5)[:-1] for a, b in zip(ends[:-1], ends[1:], strict=True)] + [[1.0]])
+    y = np.concatenate(
+        [np.linspace(a, b, 5)[:-1] for a, b in zip(ends[:-1], ends[1:], strict=True)] + [[1.0]]
+    )
     region = np.repeat([0, 1, 2], [4, 5, 4])
     electrode = np.repeat([0, 1, 2], [5, 3, 5])
     values = np.column_stack([f(y, electrode if i == 0 else region) for i, f in enumerate(functions)])
@@ -236,7 +260,10 @@ def test_two_scale_concentration_is_exact_on_quadratics() -> None:
 
     state = meso_state([lambda y, r: y] * 4, c)
     node = np.array([[0, 1, 2], [2, 2, 0]])
-    for electrode, y in ((0, [[0.0, 0.05, 0.4], [0.2, 0.31, 0.39]]), (1, [[0.6, 0.65, 1.0], [0.8, 0.71, 0.99]])):
+    for electrode, y in (
+        (0, [[0.0, 0.05, 0.4], [0.2, 0.31, 0.39]]),
+        (1, [[0.6, 0.65, 1.0], [0.8, 0.71, 0.99]]),
+    ):
         found = state.concentration(electrode, np.array(y), node)
         assert found == pytest.approx(c(electrode, np.array(y), node), abs=1e-14)
 
@@ -251,7 +278,9 @@ def test_taken_state_is_the_model() -> None:
     for i in range(4):
         model.values[:, i] = np.cos((i + 1) * model.y)
     for points in model.points:
-        points.particles.c = np.exp(model.y[points.nodes])[:, None] * np.linspace(0.1, 0.2, points.particles.c.shape[1])
+        points.particles.c = np.exp(model.y[points.nodes])[:, None] * np.linspace(
+            0.1, 0.2, points.particles.c.shape[1]
+        )
     state = take_state(model)
     size = model.points[0].particles.c.shape[1]
     model.destroy()

@@ -78,7 +78,10 @@ def test_more_ranks_than_elements() -> None:
 
 def test_order_in_the_meso_element() -> None:
     """Quadratic elements with Lobatto's rule: V converges with order 4."""
-    found = {n: voltages(simulate(wavy_run(f"homogenised.elements={n}"), "homogenised"), (0.02, 0.1)) for n in (2, 4, 32)}
+    found = {
+        n: voltages(simulate(wavy_run(f"homogenised.elements={n}"), "homogenised"), (0.02, 0.1))
+        for n in (2, 4, 32)
+    }
     coarse, fine = (np.abs(np.subtract(found[n], found[32])) for n in (2, 4))
     assert (np.log2(coarse / fine) > 3.7).all()
     assert (fine < 2e-6).all()
@@ -86,7 +89,9 @@ def test_order_in_the_meso_element() -> None:
 
 def test_newton_converges_quadratically() -> None:
     """The condensed Jacobian is exact: each residual is bounded by the square of the one before."""
-    run = with_parameters(wavy_run("parameters.activation.D_L=4", "parameters.activation.G_n=6"), mu_L=None, mu_A=None)
+    run = with_parameters(
+        wavy_run("parameters.activation.D_L=4", "parameters.activation.G_n=6"), mu_L=None, mu_A=None
+    )
     model = build(run, "homogenised")
     model._newton.snes.setConvergenceHistory()
     follow(model, wavy_run(steps=1, current=0.6))
@@ -146,7 +151,9 @@ def test_start_without_double_layer() -> None:
     first = result.rows[0]
     assert first["newton"] >= 2 and first["time"] == 0 and first["voltage"] < 0.6
     assert conserves(result)
-    short = simulate(wavy_run(*NO_DOUBLE_LAYER, "time.dt=1e-7", "protocol.steps.0.duration=1e-7"), "homogenised")
+    short = simulate(
+        wavy_run(*NO_DOUBLE_LAYER, "time.dt=1e-7", "protocol.steps.0.duration=1e-7"), "homogenised"
+    )
     assert short.rows[0]["voltage"] == pytest.approx(first["voltage"], abs=1e-12)
     assert short.rows[1]["voltage"] == pytest.approx(first["voltage"], abs=1e-4)
     assert abs(first["voltage"] - result.rows[1]["voltage"]) > 1e-2
@@ -155,7 +162,13 @@ def test_start_without_double_layer() -> None:
 def test_mirror_image() -> None:
     """Electrodes, cooling and current exchanged: -V, and everything else as before."""
     there, back = (simulate(run, "homogenised").rows for run in mirrored())
-    same = [("T_mean", "T_mean"), ("T_max", "T_max"), ("c_e_min", "c_e_min"), ("soc_n", "soc_p"), ("soc_p", "soc_n")]
+    same = [
+        ("T_mean", "T_mean"),
+        ("T_max", "T_max"),
+        ("c_e_min", "c_e_min"),
+        ("soc_n", "soc_p"),
+        ("soc_p", "soc_n"),
+    ]
     for a, b in zip(there, back, strict=True):
         assert a["voltage"] == pytest.approx(-b["voltage"], abs=1e-10)
         for x, y in same:
@@ -236,7 +249,11 @@ def chain(*others: str) -> str:
             "microstructure.positive.geometry",
             "solid does not percolate",
         ),
-        ([f"microstructure.positive={chain('0.5, 0.0')}"], "microstructure.positive.geometry", "solid are detached"),
+        (
+            [f"microstructure.positive={chain('0.5, 0.0')}"],
+            "microstructure.positive.geometry",
+            "solid are detached",
+        ),
         (
             [*layered("[1, 2]", 0.2), 'cell.lateral="insulated"'],
             "cell.lateral",

@@ -169,16 +169,30 @@ def test_ledger() -> None:
     assert found == pytest.approx({"lithium_error": 0.1, "charge_error": 1.0, "energy_error": 0.1})
     later = ledger.errors(Balance((2.0, -4.0), (-1.0, 1.0), (2.0, -1.0)), -1.0)
     assert later == pytest.approx({"lithium_error": 0.0, "charge_error": 0.0, "energy_error": 0.1})
-    assert np.isnan(Ledger((1.0, 1.0), isothermal=True).errors(Balance((1.0, 1.0), (1.0, -1.0), (1.0,)), 1.0)["energy_error"])
+    assert np.isnan(
+        Ledger((1.0, 1.0), isothermal=True).errors(Balance((1.0, 1.0), (1.0, -1.0), (1.0,)), 1.0)[
+            "energy_error"
+        ]
+    )
 
 
 def test_checks_of_a_run_without_steps_back() -> None:
-    rows = [dict.fromkeys(COLUMNS, 0.0), {**dict.fromkeys(COLUMNS, 0.0), "newton": 3.0, "charge_error": 1e-12}]
+    rows = [
+        dict.fromkeys(COLUMNS, 0.0),
+        {**dict.fromkeys(COLUMNS, 0.0), "newton": 3.0, "charge_error": 1e-12},
+    ]
     found = March(rows, [4, 6], 1.0).checks()
-    assert (found["newton_max"], found["charge_error"], found["krylov_max"], found["krylov_mean"]) == (3, 1e-12, 6, 5.0)
+    assert (found["newton_max"], found["charge_error"], found["krylov_max"], found["krylov_mean"]) == (
+        3,
+        1e-12,
+        6,
+        5.0,
+    )
 
 
-@pytest.mark.parametrize(("duration", "count"), [(0.1, 5), (0.11, 6), (0.01, 1), (0.02 * 7, 7), (0.1 + 0.2, 15)])
+@pytest.mark.parametrize(
+    ("duration", "count"), [(0.1, 5), (0.11, 6), (0.01, 1), (0.02 * 7, 7), (0.1 + 0.2, 15)]
+)
 def test_every_protocol_step_is_divided_evenly(duration: float, count: int) -> None:
     steps = list(time_steps([(1.0, duration), (0.0, 0.04)], 0.02, "backward-euler"))
     assert [s.protocol_step for s in steps] == [0] * count + [1, 1]

@@ -19,7 +19,22 @@ from dfx_homog.studies.cell import run_cell
 
 pytestmark = [pytest.mark.mpi, pytest.mark.mpi3]
 
-NAMES = {"dim", "phi_e", "a", "S", "B", "K", "theta", "Q_s", "Q_e", "tortuosity", "bounds", "dofs", "iterations", "seconds"}
+NAMES = {
+    "dim",
+    "phi_e",
+    "a",
+    "S",
+    "B",
+    "K",
+    "theta",
+    "Q_s",
+    "Q_e",
+    "tortuosity",
+    "bounds",
+    "dofs",
+    "iterations",
+    "seconds",
+}
 BOUNDS = {"voigt", "reuss", "hs_lower", "hs_upper"}
 RUN = """
 [microstructure.wavy]
@@ -102,7 +117,12 @@ def test_wavy_cell(result: dict[str, Any]) -> None:
         limits = entry["bounds"][name]
         assert limits["reuss"] <= limits["hs_lower"] <= limits["hs_upper"] <= limits["voigt"]
         # the strip does not conduct across, the pore hardly: the trace is between the isotropic bounds, S11 above
-        assert limits["reuss"] - 1e-12 <= np.linalg.eigvalsh(tensor)[0] <= np.linalg.eigvalsh(tensor)[1] <= limits["voigt"]
+        assert (
+            limits["reuss"] - 1e-12
+            <= np.linalg.eigvalsh(tensor)[0]
+            <= np.linalg.eigvalsh(tensor)[1]
+            <= limits["voigt"]
+        )
     assert entry["S"][0][1] == entry["S"][1][1] == 0
     assert entry["Q_s"] is None  # S is singular
     assert entry["tortuosity"][0] == pytest.approx(0.46 / 0.366429, abs=1e-3)
@@ -141,7 +161,9 @@ def test_tilted_layers(result: dict[str, Any]) -> None:
     mean, harmonic = 0.4 * 4 + 0.6, 1 / (0.4 / 4 + 0.6)
     assert np.array(entry["K"]) == pytest.approx(mean * np.outer(t, t) + harmonic * np.outer(n, n), abs=1e-10)
     assert "S" not in entry["bounds"] and set(entry["bounds"]["K"]) == BOUNDS
-    assert entry["bounds"]["K"]["voigt"] == pytest.approx(mean) and entry["bounds"]["K"]["reuss"] == pytest.approx(harmonic)
+    assert entry["bounds"]["K"]["voigt"] == pytest.approx(mean) and entry["bounds"]["K"][
+        "reuss"
+    ] == pytest.approx(harmonic)
 
 
 def test_the_same_on_any_number_of_ranks(result: dict[str, Any]) -> None:

@@ -69,7 +69,9 @@ def mirrored() -> tuple[Run, Run]:
             }
         ),
         "microstructure": {**m, "negative": m["positive"], "positive": m["negative"]},
-        "protocol": t.model_copy(update={"steps": tuple(s.model_copy(update={"current": -s.current}) for s in t.steps)}),
+        "protocol": t.model_copy(
+            update={"steps": tuple(s.model_copy(update={"current": -s.current}) for s in t.steps)}
+        ),
         "cell": run.cell.model_copy(update={"periods": (1, 1, 2)}),
     }
     return run, run.model_copy(update=image)
@@ -96,7 +98,10 @@ def warm_numbers(resolved: bool) -> tuple[Run, Run]:
     D = {"D_L": grown("D_L", 1.0), "D_A": grown("D_A", 1.5)}
     numbers = {f"parameters.{k}": v for k, v in D.items()}
     numbers |= {f"parameters.mu{k[1:]}": v / (1 + gamma * T) for k, v in D.items()}
-    for name, G, D_s, sigma in (("negative", 1.5, 1.0, 10.0), ("positive", 1.0, 0.6 * (1 + resolved * T), 5.0)):
+    for name, G, D_s, sigma in (
+        ("negative", 1.5, 1.0, 10.0),
+        ("positive", 1.0, 0.6 * (1 + resolved * T), 5.0),
+    ):
         numbers[f"parameters.{name}.G"] = grown(f"G_{name[0]}", G)
         # the capacitance G C knows no temperature
         numbers[f"parameters.{name}.C"] = 0.05 * G / grown(f"G_{name[0]}", G)
@@ -145,7 +150,9 @@ def conserves(result: March) -> bool:
     )
 
 
-def largest_difference(a: March, b: March, columns: tuple[str, ...] = ("voltage", "T_max", "c_e_max", "soc_n")) -> float:
+def largest_difference(
+    a: March, b: March, columns: tuple[str, ...] = ("voltage", "T_max", "c_e_max", "soc_n")
+) -> float:
     """Largest difference over all rows of two runs."""
     assert len(a.rows) == len(b.rows)
     return max(abs(x[c] - y[c]) for x, y in zip(a.rows, b.rows, strict=True) for c in columns)

@@ -15,6 +15,7 @@ from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.cell_problem import CellProblem, Homogenised
 
 Json = dict[str, Any]
+ONE_PHASE = 1e-12  # a phase with a smaller share is rounding of none
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class EffectiveMedium:
         out["macmullin"] = None if B is None else [1 / b if b > 0 else None for b in np.diag(B)]
         out["bruggeman"] = (
             None
-            if B is None or not 0 < self.phi_e < 1 - 1e-9
+            if B is None or not ONE_PHASE < self.phi_e < 1 - ONE_PHASE
             else [float(np.log(b) / np.log(self.phi_e)) if b > 0 else None for b in np.diag(B)]
         )
         out["bounds"] = self.bounds
@@ -78,7 +79,7 @@ def bounds(k1: float, k2: float, f1: float, dim: int) -> dict[str, float]:
     voigt = f1 * k1 + f2 * k2
     reuss = 0.0 if min(k1, k2) == 0 else 1 / (f1 / k1 + f2 / k2)
     (low, f_low), (high, f_high) = sorted([(k1, f1), (k2, f2)])
-    if low == high or f_low in (0.0, 1.0):
+    if low == high or min(f1, f2) < ONE_PHASE:
         return {"voigt": voigt, "reuss": reuss, "hs_lower": voigt, "hs_upper": voigt}
     lower = 0.0 if low == 0 else low + f_high / (1 / (high - low) + f_low / (dim * low))
     upper = high + f_low / (1 / (low - high) + f_high / (dim * high))

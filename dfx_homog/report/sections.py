@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from html import escape
 
-from dfx_homog.report import plots_error, plots_fields, plots_geometry, plots_time, tables
+from dfx_homog.report import plots_error, plots_fields, plots_geometry, plots_time, tables, tables_input
 from dfx_homog.report.data import Study
 from dfx_homog.report.html import Numbered, section, table
 from dfx_homog.report.style import short
@@ -28,7 +28,7 @@ def problem(study: Study, numbers: Numbered) -> str:
             "unit cells. Collectors at <i>y</i>₁ = 0 (negative) and <i>y</i>₁ = 1 (positive); no flux "
             "passes the ends of the solid at the separator.",
         ),
-        tables.parameters(study, numbers),
+        tables_input.parameters(study, numbers),
     ]
     return section("problem", "The problem" if study.kind != "cell" else "Microstructures", *parts)
 
@@ -40,7 +40,7 @@ def coefficients(study: Study, numbers: Numbered) -> str:
     return section(
         "coefficients",
         "Effective coefficients",
-        tables.effective(study.tensors, numbers),
+        tables_input.effective(study.tensors, numbers),
         numbers.figure(
             plots_geometry.tensor_bounds(study.tensors),
             "effective tensors and bounds",

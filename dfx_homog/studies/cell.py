@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from dfx_homog.io.results import write_json
+from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
+from dfx_homog.studies import pictures
 from dfx_homog.studies.progress import begin, finish
 from dfx_homog.studies.setup import Problem
 
@@ -26,5 +27,6 @@ def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
             log.say(f"{name}: phi_e = {entry['phi_e']:.6g}, a = {entry['a']:.6g}, theta = {entry['theta']}")
             for tensor in ("S", "B", "K"):
                 log.say(f"  {tensor} = {entry[tensor]}")
+        write_arrays(out / "fields.npz", pictures.unit_cells(cells), comm)
         write_json(out / "result.json", result, comm)
         finish(out, comm, log)

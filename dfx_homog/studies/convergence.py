@@ -49,6 +49,9 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
     with begin(run, out, opts, comm) as log:
         arrays = pictures.unit_cells(cells)
         reference = _homogenised(problem, cells, media, out, log, arrays)
+        write_arrays(
+            out / "fields.npz", arrays, comm
+        )  # again with the coarsest level; a running study has pictures too
         levels = [
             _level(problem, cells, media, reference, periods, out, log, arrays if k == 0 else None)
             for k, periods in enumerate(run.convergence.periods)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mpi4py import MPI
 
 from dfx_homog.io.fields import FieldWriter
-from dfx_homog.io.results import write_json
+from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
+from dfx_homog.studies import pictures
 from dfx_homog.studies.march import march, moments, step_count
 from dfx_homog.studies.progress import begin, finish
+from dfx_homog.studies.reference import take_state
 from dfx_homog.studies.setup import Problem
 
 
@@ -20,8 +23,11 @@ def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
     """The resolved model with cell.periods unit cells."""
     comm = MPI.COMM_WORLD
     problem = Problem(comm, run, opts.petsc)
-    model = problem.resolved(problem.unit_cells(), run.cell.periods)
-    _simulate(model, run, out, opts, "resolved")
+    cells = problem.unit_cells()
+    model = problem.resolved(cells, run.cell.periods)
+    _simulate(
+        model, run, out, opts, "resolved", lambda: pictures.unit_cells(cells) | pictures.resolved_mesh(model)
+    )
 
 
 def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
@@ -29,10 +35,26 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
     comm = MPI.COMM_WORLD
     problem = Problem(comm, run, opts.petsc)
     cells = problem.unit_cells()
-    _simulate(problem.homogenised(cells, problem.effective_media(cells)), run, out, opts, "homogenised")
+    model = problem.homogenised(cells, problem.effective_media(cells))
+    _simulate(
+        model,
+        run,
+        out,
+        opts,
+        "homogenised",
+        lambda: pictures.unit_cells(cells) | pictures.meso(take_state(model)),
+    )
 
 
-def _simulate(model: TransientModel, run: Run, out: Path, opts: RunOptions, label: str) -> None:
+def _simulate(
+    model: TransientModel,
+    run: Run,
+    out: Path,
+    opts: RunOptions,
+    label: str,
+    arrays: Callable[[], pictures.Arrays],
+) -> None:
+    """Run, write results; `arrays` (collective) gives the final state for the report's pictures."""
     with begin(run, out, opts, model.comm) as log:
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
         wanted = {0} | moments(step_count(run))
@@ -43,6 +65,7 @@ def _simulate(model: TransientModel, run: Run, out: Path, opts: RunOptions, labe
                     fields.write(time)
 
             result = march(model, run, out / "history.csv", log, label, write)
+        write_arrays(out / "fields.npz", arrays(), model.comm)
         write_json(out / "result.json", result.result(model.dofs, model.comm.size), model.comm)
         log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}")
         finish(out, model.comm, log)
