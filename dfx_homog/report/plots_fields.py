@@ -109,7 +109,7 @@ def _map(fig: Any, ax: Any, bars: list[Any], study: Study, name: str) -> None:
 
     points = study.arrays["mesh_points"]
     values = study.arrays["mesh_values"][:, :, MESH_FIELDS.index(name)]
-    grey = {"facecolors": EMPTY_COLOUR, "edgecolors": EMPTY_COLOUR, "linewidths": 0.3}
+    grey: dict[str, Any] = {"facecolors": EMPTY_COLOUR, "edgecolors": EMPTY_COLOUR, "linewidths": 0.3}
     ax.add_collection(PolyCollection(outlines(points), **grey))
     ax.set_aspect("equal")
     ax.grid(False)
