@@ -256,8 +256,13 @@ def chain(*others: str) -> str:
         ),
         (
             [*layered("[1, 2]", 0.2), 'cell.lateral="insulated"'],
+            "microstructure.negative.geometry",
+            "percolate in direction 1",
+        ),
+        (
+            ["microstructure.negative.k_s=[[2.0, 0.5], [0.5, 1.0]]", 'cell.lateral="insulated"'],
             "cell.lateral",
-            "off-diagonal",
+            "off-diagonal K_1j in negative",
         ),
         (['parameters.positive.D_s="0.6 - 0.2*c"'], "parameters.positive.D_s", "constant"),
         (['parameters.negative.D_s="1.0 + T"'], "parameters.negative.D_s", "constant"),

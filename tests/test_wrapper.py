@@ -179,7 +179,8 @@ CHILD = """
 import signal, sys, time
 signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75))
 print("ready", flush=True)
-time.sleep(30)
+for _ in range(600):  # a signal that comes just before a long sleep would count only after it
+    time.sleep(0.05)
 """
 
 

@@ -119,7 +119,10 @@ class MesoForms:
             metadata={"quadrature_degree": 5},
         )
         ds = ufl.Measure(
-            "ds", self.mesh, subdomain_data=[(tag, f.ravel()) for tag, f in line.end_facets().items()]
+            "ds",
+            self.mesh,
+            subdomain_data=[(tag, f.ravel()) for tag, f in line.end_facets().items()],
+            metadata={"quadrature_degree": 1},  # a facet is a point
         )
         everywhere = dx((ELECTRODE, 2))
         v = ufl.TestFunction(self.space)
