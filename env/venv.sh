@@ -59,6 +59,7 @@ make_venv() {
         rm -rf "$venv" "$build"
         die 1 "the package could not be installed (above, and in $log)"
     fi
+    echo "$checkout" >"$venv/checkout"
     touch "$venv/finished"
     exec {build_lock}>&-
     say "installed after $((SECONDS - start)) s"
@@ -83,14 +84,18 @@ install_package() {
     find "$cache/native" -mindepth 1 -maxdepth 1 -mtime +60 -exec rm -r {} +
 }
 
-# Earlier builds for this checkout and environment, unless a run still uses them.
+# Earlier builds for this checkout and environment, and those of checkouts that have gone, unless a run still uses them.
 remove_old_venvs() {
     local old lock
-    for old in "$venv_family"-*/; do
+    for old in "$cache"/venv/*/; do
         old=${old%/}
         [ "$old" != "$venv" ] || continue
+        [ "${old%-*}" = "$venv_family" ] || ! [ -d "$(cat "$old/checkout" 2>/dev/null)" ] || continue
         exec {lock}>"$old.lock"
-        flock -n "$lock" && rm -rf "$old" "$old.log" "$old.lock"
+        if flock -n "$lock"; then
+            rm -rf "$old" "$old.log" "$old.lock"
+            [ "${old%-*}" = "$venv_family" ] || rm -rf "$cache/build/$(basename "${old%-*}")"{,.lock}
+        fi
         exec {lock}>&-
     done
 }

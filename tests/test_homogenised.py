@@ -212,6 +212,7 @@ def test_everything_at_once_is_conservative() -> None:
     )
     result = simulate(with_parameters(run, mu_L=None, mu_A=None), "homogenised")
     assert conserves(result)
+    assert (result.rows[0]["soc_n"], result.rows[0]["soc_p"]) == pytest.approx((0.8, 0.3 / 1.3), abs=1e-12)
     assert max(row["newton"] for row in result.rows) <= 5
 
 

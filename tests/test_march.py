@@ -1,4 +1,4 @@
-"""history.csv and result.json of a single run, what a failing solver leaves behind, and when fields are written."""
+"""history.csv and result.json of a single run, the order of events in it, and what a failing solver leaves behind."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_ledger() -> None:
     )
 
 
-def test_checks_of_a_run_without_steps_back() -> None:
+def test_checks_leave_out_the_first_state() -> None:
     rows = [
         dict.fromkeys(COLUMNS, 0.0),
         {**dict.fromkeys(COLUMNS, 0.0), "newton": 3.0, "charge_error": 1e-12},

@@ -273,6 +273,7 @@ def test_everything_at_once_is_conservative() -> None:
     result = simulate(run)
     assert conserves(result)
     assert max(row["newton"] for row in result.rows) <= 5
+    assert (result.rows[0]["soc_n"], result.rows[0]["soc_p"]) == pytest.approx((0.8, 0.3 / 1.3), abs=1e-12)
     T = np.array([0.0, 0.7])
     Pi = physics_from_run(run).negative.Pi.numpy(c=0.6, T=T)
     assert Pi == pytest.approx((1 + 0.5 * T) / 0.5 * 0.4 * 0.6, rel=1e-14)
@@ -335,6 +336,18 @@ def test_straight_channels_through_the_cell(laws: tuple[str, ...]) -> None:
     assert (worst[2] < [6e-5, 3e-6, 6e-5]).all()
     orders = np.log2(worst[:-1] / worst[1:])
     assert (np.abs(orders - 2) < 0.25).all()
+
+
+def test_oblique_layers() -> None:
+    """Layers that cross the sides: off-diagonal tensors, and periodicity in the interface; V as with S_11 and B_11."""
+    homogenised = voltages(simulate(wavy_run(*layered("[1, 2]", 0.2)), "homogenised"), (0.02, 0.1))
+    errors = []
+    for m in (1, 2, 4):
+        result = simulate(wavy_run(*layered("[1, 2]", 0.2), f"cell.periods=[{2 * m},{m},{2 * m}]"))
+        assert conserves(result)
+        errors.append(np.abs(np.subtract(voltages(result, (0.02, 0.1)), homogenised)).max())
+    assert errors[0] < 4e-4 and errors[2] < 7e-5
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
 
 
 def test_tensor_conductivity() -> None:

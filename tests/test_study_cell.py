@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from types import SimpleNamespace
 from typing import Any
@@ -81,7 +82,11 @@ def run_study(comm: MPI.Comm) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell, "MPI", SimpleNamespace(COMM_WORLD=comm))
         run_cell(load(out / "run.toml"), out, RunOptions(out, quiet=True))
-    return json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text())
+    comm.barrier()
+    if comm.rank == 0:
+        rmtree(out)
+    return result
 
 
 @pytest.fixture(scope="module")

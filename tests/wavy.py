@@ -29,13 +29,13 @@ def wavy_run(*overrides: str, h: float = 0.2, order: int = 1, steps: int = 5, cu
 
 
 def solid(geometry: str, h: float, order: int = 1, sigma_s: str = "10.0") -> str:
-    """Inline table of a microstructure with the materials of `wavy-2d`; geometry in TOML, as `geometry = "disks", …`."""
+    """Inline table of a microstructure with the materials of `wavy-2d`; geometry in TOML."""
     materials = f"sigma_s = {sigma_s}, k_s = 2.0, k_e = 0.6, rho_cp_s = 1.5, rho_cp_e = 1.0"
     return f"{{ {geometry}, mesh_size = {h}, order = {order}, {materials} }}"
 
 
 def layered(normal: str, h: float, sigma: tuple[str, str] = ("10.0", "5.0")) -> list[str]:
-    """Overrides: layers of equal width and the same geometry in all three regions; in the separator they carry heat only.
+    """Overrides: layers of equal width in all three regions; in the separator they carry heat only.
 
     sigma: of the negative and the positive electrode, in TOML
     """
