@@ -78,11 +78,10 @@ From: debian:trixie-slim
 
 def conda(packages: list[Package]) -> str:
     names = "\n".join(f"  - {package.conda}" for package in packages if package.conda)
-    # DOLFINx, PETSc and h5py must be the builds with one and the same MPI, and PETSc with real scalars.
+    # DOLFINx and PETSc must be the builds with one and the same MPI, and PETSc with real scalars.
     names = names.replace("- python\n", "- python >=3.11\n")
     names = names.replace("- fenics-dolfinx\n", "- fenics-dolfinx >=0.9,<0.12\n")
     names = names.replace("- petsc4py\n", "- petsc4py\n  - petsc =*=real*\n")
-    names = names.replace("- h5py\n", "- h5py =*=mpi_openmpi*\n")
     return f"""{NOTE}
 # conda env create -f env/environment.yml && conda activate dfx_homog && pip install --no-build-isolation --no-deps .
 name: dfx_homog

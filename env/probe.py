@@ -17,7 +17,7 @@ def main() -> str:
         sys.exit(f"DOLFINx is {dolfinx.__version__}, not 0.9 to 0.11")
     if issubclass(PETSc.ScalarType, complex):
         sys.exit("PETSc has complex scalars, not real ones")
-    for name in ("gmsh", "h5py", "mpi4py", "pip"):
+    for name in ("gmsh", "mpi4py", "pip"):
         if importlib.util.find_spec(name) is None:
             sys.exit(f"there is no Python module {name}")
     return dolfinx.__version__
