@@ -34,6 +34,8 @@ from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.timestepping import TimeStep
 
+CHARGE_BALANCE = 5e-12  # of the applied current: residual left by Newton's method
+
 
 @dataclass
 class ElectrodePoints:
@@ -228,6 +230,9 @@ class HomogenisedModel(TransientModel):
             points.particles.c = c
             points.particles.begin_step(q.a0, -(q.a1 * c + q.a2 * c_older), q.a1 * jump + q.a2 * before)
             points.at = None
+        if step.current != 0:
+            # small currents too are to balance: rounding is far below what is left of Newton's convergence
+            self._newton.limit_residual(CHARGE_BALANCE * abs(step.current))
         info = self._newton.solve()
         self._respond()
         for points in self._points:

@@ -104,11 +104,9 @@ class NewtonSolver:
         self._jacobian(A)
         A.assemble()
 
-    def local_residual(self) -> FloatArray:
-        """Residual contributions of this rank at the current values, unknowns or not (reactions at fixed nodes)."""
-        self._local[:] = 0
-        self._residual(self._local)
-        return self._local
+    def limit_residual(self, limit: float) -> None:
+        """From now on stop at the smaller of `limit` and the tolerance given at the start."""
+        self.snes.setTolerances(atol=min(self._atol, limit))
 
     def solve(self) -> SolveInfo:
         """Solve from the current values; they hold the solution afterwards.
