@@ -192,7 +192,14 @@ def test_signals(sent: signal.Signals, status: int) -> None:
     if "DFX_INSIDE" not in os.environ:
         pytest.skip("needs an environment made by dfx")
     command = ["bash", str(TOP / "dfx"), "exec", "python", "-c", CHILD]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        # tests run in the background, where SIGINT is ignored, and a shell cannot trap what it was born ignoring
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(sent)
