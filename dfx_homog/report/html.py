@@ -14,7 +14,7 @@ CSS = """
 html { scroll-behavior: smooth; }
 body { margin: 0; background: var(--back); color: var(--ink);
   font: 16px/1.55 "Source Sans 3", "Segoe UI", system-ui, -apple-system, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 1060px; margin: 0 auto; padding: 36px 30px 80px; }
+main { max-width: 1100px; margin: 0 auto; padding: 36px 30px 80px; }
 h1 { font-size: 2.05em; line-height: 1.2; margin: 0 0 .2em; letter-spacing: -.01em; }
 h2 { font-size: 1.42em; margin: 2.2em 0 .5em; padding-top: .35em; border-top: 1px solid var(--line); }
 h3 { font-size: 1.08em; margin: 1.7em 0 .5em; }
@@ -43,7 +43,7 @@ table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabul
 table.pairs td:nth-child(2) { padding-right: 3.2em; } table.pairs td:nth-child(3) { text-align: left; }
 table.wide { width: 100%; }
 caption { text-align: left; padding-bottom: .5em; min-width: min(40em, 88vw); max-width: 62em; }
-th, td { padding: 4px 13px 4px 0; text-align: right; vertical-align: baseline; white-space: nowrap; }
+th, td { padding: 4px 9px 4px 0; text-align: right; vertical-align: baseline; white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 2px; }
 th:first-child, td:first-child { text-align: left; }
 td code { white-space: normal; display: inline-block; max-width: 15em; }
