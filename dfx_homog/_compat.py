@@ -47,27 +47,21 @@ def compile_form(form: ufl.Form) -> fem.Form:
     return fem.form(form, jit_options=JIT_OPTIONS)
 
 
+def _packed(form: fem.Form) -> tuple[Any, Any]:
+    """Constants and coefficients of a form, as the assemblers take them."""
+    if VERSION >= (0, 10):
+        return fem.pack_constants(form), fem.pack_coefficients(form)
+    return cpp.fem.pack_constants(form._cpp_object), cpp.fem.pack_coefficients(form._cpp_object)
+
+
 def assemble_vector(form: fem.Form, out: FloatArray) -> None:
     """Add this rank's cell and facet contributions of a linear form to `out` (owned, then ghost dofs)."""
-    constants = fem.pack_constants(form) if VERSION >= (0, 10) else cpp.fem.pack_constants(form._cpp_object)
-    coefficients = (
-        fem.pack_coefficients(form) if VERSION >= (0, 10) else cpp.fem.pack_coefficients(form._cpp_object)
-    )
-    cpp.fem.assemble_vector(out, form._cpp_object, constants, coefficients)
+    cpp.fem.assemble_vector(out, form._cpp_object, *_packed(form))
 
 
 def assemble_matrix(matrix: PETSc.Mat, form: fem.Form) -> None:
     """Add a bilinear form into `matrix` through its (unrolled) local-to-global map; not yet assembled."""
-    constants = fem.pack_constants(form) if VERSION >= (0, 10) else cpp.fem.pack_constants(form._cpp_object)
-    coefficients = (
-        fem.pack_coefficients(form) if VERSION >= (0, 10) else cpp.fem.pack_coefficients(form._cpp_object)
-    )
-    cpp.fem.petsc.assemble_matrix(matrix, form._cpp_object, constants, coefficients, [], True)
-
-
-def geometric_dimension(mesh: dmesh.Mesh) -> int:
-    """Dimension of the space that the mesh lies in."""
-    return int(mesh.geometry.dim)
+    cpp.fem.petsc.assemble_matrix(matrix, form._cpp_object, *_packed(form), [], True)
 
 
 INSERT_ADD = dolfinx.la.InsertMode.add

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+Cells = list[str]  # a row of a table
+Rows = list[Cells | str]  # rows, or a heading over those that follow
+
 CSS = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d5dae0; --back: #ffffff;
   --tint: #f4f6f8; --good: #116329; --goodback: #e3f3e6; --bad: #a40e26; --badback: #fde7e9; --link: #0b57a4; }

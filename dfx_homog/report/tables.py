@@ -6,12 +6,9 @@ from html import escape
 from itertools import pairwise
 
 from dfx_homog.report.data import Study, number
-from dfx_homog.report.html import Numbered, table
+from dfx_homog.report.html import Cells, Numbered, Rows, table
 from dfx_homog.report.style import FIELD_HTML, duration, fixed, integer, power, short
 from dfx_homog.report.theory import MARK, MISSED, NONE, NORMS, OrderRow
-
-Cells = list[str]
-Rows = list[Cells | str]
 
 NORM_HEADING = {
     "l2": "L², leading order",

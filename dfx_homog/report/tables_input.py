@@ -8,12 +8,9 @@ from itertools import zip_longest
 from typing import Any
 
 from dfx_homog.report.data import REGIONS, Json, Study, number
-from dfx_homog.report.html import Numbered, matrix, table
+from dfx_homog.report.html import Cells, Numbered, Rows, matrix, table
 from dfx_homog.report.plots_geometry import two_phases
 from dfx_homog.report.style import integer, power, short
-
-Cells = list[str]
-Rows = list[Cells | str]
 
 REGION_KEYS = {
     "geometry": "geometry",

@@ -13,9 +13,8 @@ from dfx_homog.errors import SolverFailure
 from dfx_homog.solvers.layout import Layout, Transfer
 from dfx_homog.solvers.presets import DIRECT, NEWTON, block_preconditioner, set_options
 
-ROUNDING = (
-    20.0  # a line search that gets stuck this near to the tolerance has met rounding: the step is solved
-)
+# A line search that gets stuck this near to the tolerance has met rounding: the step is solved.
+ROUNDING = 20.0
 
 Groups = dict[str, tuple[int, ...]]
 
