@@ -16,8 +16,8 @@ from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell, build_unit_cell, face_breaks
-from dfx_homog.microstructure.build import face_nodes
 from dfx_homog.microstructure.gmsh_model import Triangulation, mirror
+from dfx_homog.microstructure.plane_mesh import face_nodes
 
 WAVY: dict[str, Any] = {"geometry": "wavy", "w0": 0.27, "w1": 0.12, "w2": 0.0}
 SKEW: dict[str, Any] = {"geometry": "wavy", "w0": 0.27, "w1": 0.1, "w2": 0.06}
@@ -330,7 +330,7 @@ REFUSED = [
     (laminate((1, 0), 1.0), "solid_fraction"),
     (WAVY | {"mesh_size": 0.0}, "mesh_size"),
     (WAVY | {"order": 3}, "order"),
-    (ELECTROLYTE_ONLY | {"dim": 3}, "dim"),
+    (CHECKERBOARD | {"dim": 3}, "dim"),
     ({"geometry": "gyroid"}, "allowed: electrolyte, laminate"),
     (DISK | {"radius": 0.488, "mesh_size": 0.3}, "mesh_size"),
     (SKEW | {"mesh_size": 0.2, "order": 2}, "too coarse"),

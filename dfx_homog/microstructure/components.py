@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import breadth_first_order
-from scipy.sparse.csgraph import connected_components as _labels
 
+from dfx_homog._native import weighted_components
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, Ints, UnitCell
 
 
@@ -60,36 +58,32 @@ def lattice_basis(vectors: NDArray[np.integer]) -> Ints:
     return np.array(basis, dtype=np.int64).reshape(-1, vectors.shape[1])
 
 
+def _components(cell: UnitCell) -> dict[str, NDArray]:
+    """Label of each cell, and distinct winding vectors with the label of their component."""
+    facets = cell.torus_facets
+    same = np.flatnonzero(cell.phase[facets.cell] == cell.phase[facets.other])
+    a, b, shift = (v[same].astype(np.int64) for v in (facets.cell, facets.other, facets.shift))
+    label, _, (where, vector) = weighted_components(len(cell.cells), a, b, shift, cell.dim)
+    found = np.unique(np.column_stack([where, vector]), axis=0)
+    return {"label": label, "winding": found}
+
+
 def connected_components(cell: UnitCell) -> list[Component]:
     """Components of both phases, the solid's first, each phase's by falling volume (then by first cell)."""
-    facets, m = cell.torus_facets, len(cell.cells)
-    same = cell.phase[facets.cell] == cell.phase[facets.other]
-    a, b, shift = facets.cell[same], facets.other[same], facets.shift[same].astype(np.int64)
-    # Every link in both directions; of several links between two cells the tree takes the first.
-    tail, head, step = np.append(a, b), np.append(b, a), np.vstack([shift, -shift])
-    keys, first = np.unique(tail * m + head, return_index=True)
-    graph = coo_matrix((np.ones(len(keys)), (keys // m, keys % m)), shape=(m, m)).tocsr()
-    count, label = _labels(graph, directed=False)
-    offset = np.zeros((m, cell.dim), dtype=np.int64)
-    roots = np.full(count, m)
-    np.minimum.at(roots, label, np.arange(m))
-    for root in roots:
-        order, parent = breadth_first_order(graph, root, directed=False)
-        links = step[first[np.searchsorted(keys, parent[order[1:]] * m + order[1:])]]
-        for node, link in zip(order[1:], links, strict=True):
-            offset[node] = offset[parent[node]] + link
-    winding = offset[tail] + step - offset[head]
-    found = []
-    for number in range(count):
-        cells = np.flatnonzero(label == number)
-        found.append(
-            Component(
-                phase=int(cell.phase[cells[0]]),
-                cells=cells,
-                volume=float(cell.cell_measures[cells].sum()),
-                windings=lattice_basis(winding[label[tail] == number]),
-            )
+    arrays = cell.remember("components", lambda: _components(cell))
+    label, winding = arrays["label"], arrays["winding"]
+    volume = np.bincount(label, weights=cell.cell_measures)
+    order = np.argsort(label, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(label))[:-1])
+    found = [
+        Component(
+            phase=int(cell.phase[cells[0]]),
+            cells=cells,
+            volume=float(volume[number]),
+            windings=lattice_basis(winding[winding[:, 0] == number, 1:]),
         )
+        for number, cells in enumerate(members)
+    ]
     return sorted(found, key=lambda c: (c.phase != SOLID, -round(c.volume, 9), int(c.cells[0])))
 
 

@@ -21,6 +21,7 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.unitcell import UnitCell
 
 Ints = npt.NDArray[np.int64]
+CHUNK = 200_000  # cells
 CELL_NAMES = {2: "triangle", 3: "tetrahedron"}
 
 
@@ -68,9 +69,9 @@ class TiledMesh:
     counts: tuple[int, ...]
     lateral: tuple[int, ...]
     scale: float
-    cell_region: Ints
-    cell_unit: Ints
-    cell_tile: Ints
+    cell_region: npt.NDArray[np.int32]
+    cell_unit: npt.NDArray[np.int32]
+    cell_tile: npt.NDArray[np.int32]
     _lattice: _Lattice
 
     @property
@@ -96,6 +97,28 @@ class TiledMesh:
     def periodic_keys(self, ids: Ints, directions: tuple[int, ...]) -> Ints:
         """Node numbers with the upper faces of `directions` identified with the lower ones."""
         return self._lattice.wrap(ids, directions)
+
+    def node_numbers(self, tile: Ints, node: Ints) -> Ints:
+        """Numbers, as node_ids gives them, of nodes (n,) of the first region's unit cell in tiles (n, d)."""
+        return self._lattice.number(tile, 0, node)
+
+    def unit_images(self) -> tuple[Ints, Ints]:
+        """For each node of the first region's unit cell: the node on its lower faces that is the same up to a shift
+        by whole cells, (n,), and that shift in {0, 1}^d, (n, d)."""
+        nodes = self._lattice.nodes[0]
+        return nodes.base, nodes.shift
+
+    def unit_nodes(self, ids: Ints) -> Ints:
+        """Node of the unit cell, on its lower faces where it is on any, that each numbered node is a copy of."""
+        return self._lattice.locate(ids)[2]
+
+    def on_faces(self, ids: Ints, direction: int) -> npt.NDArray[np.bool_]:
+        """(n,) whether numbered nodes are on the first or the last face of the domain normal to a direction."""
+        tile, _, node = self._lattice.locate(ids)
+        column = self._lattice.tiles[tile, direction]
+        lower = np.zeros(len(self.cells[0].points), dtype=bool)
+        lower[self.cells[0].periodic[direction][:, 0]] = True
+        return ((column == 0) & lower[node]) | (column == self._lattice.inner[direction])
 
     def _copies(self, region: int, unit_cells: Ints) -> tuple[Ints, Ints]:
         """All local copies of the given cells of a unit cell: (position in unit_cells, local cell)."""
@@ -235,26 +258,40 @@ def tile_mesh(
     starts = np.concatenate([[0], np.cumsum(per_column)])
     total = int(starts[-1])
     mine = np.arange(total * comm.rank // comm.size, total * (comm.rank + 1) // comm.size)
-    tile, region, unit = _decode_cells(mine, starts, lattice, lateral)
-
-    width = cells[0].cells.shape[1]
-    numbers = np.empty((len(mine), width), dtype=np.int64)
-    for r, cell in enumerate(cells):
-        here = np.flatnonzero(region == r)
-        nodes = cell.cells[unit[here]]
-        numbers[here] = lattice.number(np.repeat(tile[here], width, axis=0), r, nodes.ravel()).reshape(
-            -1, width
-        )
+    numbers = np.empty((len(mine), cells[0].cells.shape[1]), dtype=np.int64)
+    for part in _chunks(len(mine)):
+        numbers[part] = _node_numbers(mine[part], starts, lattice, lateral)
     count = lattice.node_count
     points = lattice.coordinates(
         np.arange(count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size)
     )
     mesh = _compat.create_mesh(comm, numbers, points * scale, CELL_NAMES[cells[0].dim], cells[0].order)
+    del numbers, points, mine
 
     local = int(mesh.topology.index_map(mesh.topology.dim).size_local)
-    original = np.asarray(mesh.topology.original_cell_index[:local], dtype=np.int64)
-    tile, region, unit = _decode_cells(original, starts, lattice, lateral)
+    region, unit = np.empty(local, dtype=np.int32), np.empty(local, dtype=np.int32)
+    tile = np.empty((local, cells[0].dim), dtype=np.int32)
+    for part in _chunks(local):
+        original = np.asarray(mesh.topology.original_cell_index[part], dtype=np.int64)
+        tile[part], region[part], unit[part] = _decode_cells(original, starts, lattice, lateral)
     return TiledMesh(mesh, cells, counts, lateral, scale, region, unit, tile, lattice)
+
+
+def _chunks(count: int) -> list[slice]:
+    """Pieces of CHUNK of a long array: what is worked out for each piece would be many times its size."""
+    return [slice(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+
+
+def _node_numbers(index: Ints, starts: Ints, lattice: _Lattice, lateral: tuple[int, ...]) -> Ints:
+    """(n, k) node numbers of cells (n,) in tile-major order."""
+    tile, region, unit = _decode_cells(index, starts, lattice, lateral)
+    numbers = np.empty((len(index), lattice.cells[0].cells.shape[1]), dtype=np.int64)
+    for r, cell in enumerate(lattice.cells):
+        here = np.flatnonzero(region == r)
+        nodes = cell.cells[unit[here]]
+        tiles = np.repeat(tile[here], nodes.shape[1], axis=0)
+        numbers[here] = lattice.number(tiles, r, nodes.ravel()).reshape(nodes.shape)
+    return numbers
 
 
 def _decode_cells(

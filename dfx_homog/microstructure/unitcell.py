@@ -5,75 +5,58 @@ Nothing here knows how the mesh was made; the families and gmsh are in the neigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfx_homog.microstructure.facets import (
+    Facets,
+    InterfaceFacets,
+    Ints,
+    facet_groups,
+    match,
+)
+from dfx_homog.microstructure.reference_element import (
+    FACET_EDGES,
+    FACETS,
+    Floats,
+    adjugates,
+    determinants,
+    lagrange,
+    lagrange_gradients,
+    metric,
+    nodes,
+    simplex_rule,
+)
+
+__all__ = [
+    "ELECTROLYTE",
+    "SOLID",
+    "TRIANGLE_FACETS",
+    "Facets",
+    "Floats",
+    "InterfaceFacets",
+    "Ints",
+    "Phases",
+    "UnitCell",
+]
+
 SOLID = 1
 ELECTROLYTE = 2
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Phases = NDArray[np.int8]
 
 # Vertices of the local facets of a triangle: facet i lies opposite vertex i (basix numbering).
-TRIANGLE_FACETS = np.array([[1, 2], [0, 2], [0, 1]])
-
-
-class Facets(NamedTuple):
-    """Facets of the torus, each between `cell` and `other`.
-
-    `shift[:, j]` is +1 or -1 where `other` is reached from `cell` by crossing the upper or lower face of
-    direction j of the unit cell, and 0 inside it.
-    """
-
-    cell: Ints
-    local: Ints
-    other: Ints
-    other_local: Ints
-    shift: Phases
-
-
-class InterfaceFacets(NamedTuple):
-    """Facets between the solid and the electrolyte on the torus; `local` is the number in the solid cell.
-
-    `shift[:, j]` is +1 or -1 where the electrolyte is across the upper or lower face of direction j, else 0.
-    """
-
-    solid: Ints
-    local: Ints
-    electrolyte: Ints
-    shift: Phases
-
-
-def gauss_rule(n: int) -> tuple[Floats, Floats]:
-    """Gauss rule on [0, 1], exact to degree 2n - 1: points and weights."""
-    t, w = np.polynomial.legendre.leggauss(n)
-    return np.asarray(0.5 * (t + 1.0)), np.asarray(0.5 * w)
-
-
-def triangle_rule(n: int = 4) -> tuple[Floats, Floats]:
-    """Collapsed Gauss rule on the reference triangle, exact to degree 2n - 2: (n*n, 2) points, weights."""
-    t, w = gauss_rule(n)
-    x, y = np.meshgrid(t, t, indexing="ij")
-    points = np.column_stack([x.ravel(), (y * (1.0 - x)).ravel()])
-    return points, (np.outer(w, w) * (1.0 - x)).ravel()
-
-
-def triangle_gradients(order: int, points: Floats) -> Floats:
-    """Reference gradients of the Lagrange basis of order 1 or 2, in basix node order: (points, k, 2)."""
-    x, y = points[:, 0], points[:, 1]
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    if order == 1:
-        gx, gy = [-one, one, zero], [-one, zero, one]
-    else:
-        s = 1.0 - x - y
-        gx = [1.0 - 4.0 * s, 4.0 * x - 1.0, zero, 4.0 * y, -4.0 * y, 4.0 * (s - x)]
-        gy = [1.0 - 4.0 * s, zero, 4.0 * y - 1.0, 4.0 * x, 4.0 * (s - y), -4.0 * x]
-    return np.stack([np.stack(gx, axis=1), np.stack(gy, axis=1)], axis=2)
+TRIANGLE_FACETS = FACETS[2]
+# Cells that are worked on at once where each takes many numbers (bounds the memory, fits the cache).
+CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +64,15 @@ class UnitCell:
     """Conforming periodic mesh of the unit cell [0, 1]^dim, the same arrays on every rank.
 
     name      region or microstructure of the run file
-    dim       2
+    dim       2 (triangles) or 3 (tetrahedra)
     order     order of the geometry and of the finite elements (isoparametric), 1 or 2
     points    (n, dim) nodes, those of order 2 included, in unit-cell lengths
-    cells     (m, k) nodes of the triangles, k = 3 or 6 in basix order: v0 v1 v2, then the midpoints opposite
-              v0, v1, v2; positively oriented; sorted by x of the centroid
+    cells     (m, k) nodes in basix order: the vertices, for order 2 then the midpoints of the edges
+              (reference_element.EDGES); k = 3 | 6 for triangles, 4 | 10 for tetrahedra; positively oriented; sorted
+              by x of the centroid
     phase     (m,) SOLID or ELECTROLYTE
     periodic  per direction d, (k, 2) pairs [lower, upper] with points[upper] = points[lower] + e_d exactly
+    derived   what was computed from the above and is dear to compute again; see `remember`
     """
 
     name: str
@@ -97,6 +82,14 @@ class UnitCell:
     cells: Ints
     phase: Phases
     periodic: tuple[Ints, ...]
+    derived: dict[str, NDArray] = field(default_factory=dict, repr=False, init=False)
+
+    def remember(self, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+        """Arrays `name.*` kept in `derived` (and in the saved folder), computed at the first call."""
+        prefix = name + "."
+        if not any(key.startswith(prefix) for key in self.derived):
+            self.derived.update({prefix + key: value for key, value in compute().items()})
+        return {k.removeprefix(prefix): v for k, v in self.derived.items() if k.startswith(prefix)}
 
     @cached_property
     def canonical(self) -> Ints:
@@ -114,127 +107,161 @@ class UnitCell:
         return np.unique(np.concatenate([pairs.ravel() for pairs in self.periodic]))
 
     def facet_nodes(self, local_facet: int) -> Ints:
-        """Columns of `cells` that hold a local facet's nodes: its vertices, then for order 2 its midpoint."""
-        vertices = TRIANGLE_FACETS[local_facet]
-        return np.append(vertices, 3 + local_facet) if self.order == 2 else vertices.copy()
+        """Columns of `cells` that hold a local facet's nodes: its vertices, then for order 2 its midpoints."""
+        vertices = FACETS[self.dim][local_facet]
+        if self.order == 1:
+            return vertices.copy()
+        return np.append(vertices, self.dim + 1 + FACET_EDGES[self.dim][local_facet])
 
     @cached_property
-    def _facet_nodes(self) -> Ints:
-        """(m, 3, 2) sorted vertices of every local facet."""
-        return np.sort(self.cells[:, TRIANGLE_FACETS], axis=2)
+    def _groups(self) -> tuple[Ints, Ints]:
+        try:
+            return facet_groups(self.cells, self.dim)
+        except ValueError as error:
+            raise RuntimeError(f"unit cell {self.name}: {error}") from None
 
-    @cached_property
-    def _facet_groups(self) -> tuple[Ints, Ints, Ints]:
-        """Positions 3*cell + facet: inner facets (f, 2), outer ones, and the outer ones' vertices."""
-        pairs = self._facet_nodes.reshape(-1, 2)
-        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-        pairs = pairs[order]
-        new = np.append(True, np.any(pairs[1:] != pairs[:-1], axis=1))
-        start = np.flatnonzero(new)
-        count = np.diff(np.append(start, len(pairs)))
-        if np.any(count > 2):
-            raise RuntimeError(f"unit cell {self.name}: a facet belongs to more than two cells")
-        inner, outer = start[count == 2], start[count == 1]
-        return np.column_stack([order[inner], order[inner + 1]]), order[outer], pairs[outer]
+    def _vertices(self, where: Ints) -> Ints:
+        """(f, dim) vertices of the local facets at positions (dim + 1) * cell + facet."""
+        facets = FACETS[self.dim][where % (self.dim + 1)]
+        return self.cells[(where // (self.dim + 1))[:, None], facets]
+
+    def _on_face(self, direction: int, side: int) -> Ints:
+        outer = self._groups[1]
+        return outer[np.all(self.points[self._vertices(outer), direction] == float(side), axis=1)]
 
     def face_facets(self, direction: int, side: int) -> tuple[Ints, Ints]:
         """(cells, local facets) on the face z_direction = 0 (side 0) or 1 (side 1), sorted along the face."""
-        _, where, vertices = self._facet_groups
-        on_face = np.all(self.points[vertices, direction] == float(side), axis=1)
-        where, vertices = where[on_face], vertices[on_face]
-        along = self.points[vertices].mean(axis=1)[:, 1 - direction]
-        where = where[np.argsort(along)]
-        return where // 3, where % 3
+        where = self._on_face(direction, side)
+        middle = np.delete(self.points[self._vertices(where)].mean(axis=1), direction, axis=1)
+        where = where[np.lexsort(np.round(middle, 12).T)]
+        return where // (self.dim + 1), where % (self.dim + 1)
 
     @cached_property
     def torus_facets(self) -> Facets:
         """Every facet once, those on the faces joined with their periodic partners."""
-        inner, outer, _ = self._facet_groups
-        parts = [(inner[:, 0], inner[:, 1], np.zeros((len(inner), self.dim), dtype=np.int8))]
+        inner, outer = self._groups
+        parts, width = [inner], self.dim + 1
         for direction, pairs in enumerate(self.periodic):
-            lower, upper = (3 * c + f for c, f in (self.face_facets(direction, s) for s in (0, 1)))
+            lower, upper = (self._on_face(direction, side) for side in (0, 1))
             image = np.full(len(self.points), -1)
             image[pairs[:, 0]] = pairs[:, 1]
-            vertices = self._facet_nodes.reshape(-1, 2)
-            if len(lower) != len(upper) or np.any(np.sort(image[vertices[lower]], axis=1) != vertices[upper]):
-                raise RuntimeError(f"unit cell {self.name}: faces of direction {direction + 1} do not match")
-            shift = np.zeros((len(lower), self.dim), dtype=np.int8)
-            shift[:, direction] = -1
-            parts.append((lower, upper, shift))
-        if sum(len(p[0]) for p in parts[1:]) * 2 != len(outer):
+            try:
+                one, two = match(image[self._vertices(lower)], self._vertices(upper))
+            except ValueError:
+                raise RuntimeError(
+                    f"unit cell {self.name}: faces of direction {direction + 1} do not match"
+                ) from None
+            parts.append(np.column_stack([lower[one], upper[two]]))
+        if sum(len(p) for p in parts[1:]) * 2 != len(outer):
             raise RuntimeError(f"unit cell {self.name}: a facet inside the cell belongs to one cell only")
-        one, two = (np.concatenate([p[i] for p in parts]) for i in (0, 1))
-        return Facets(one // 3, one % 3, two // 3, two % 3, np.concatenate([p[2] for p in parts]))
+        shift = np.zeros((sum(len(p) for p in parts), self.dim), dtype=np.int8)
+        start = len(inner)
+        for direction, part in enumerate(parts[1:]):
+            shift[start : start + len(part), direction] = -1
+            start += len(part)
+        both = np.concatenate(parts)
+        cell, local = (both // width).astype(np.int32), (both % width).astype(np.int8)
+        return Facets(cell[:, 0].copy(), local[:, 0].copy(), cell[:, 1].copy(), local[:, 1].copy(), shift)
 
     def interface_facets(self) -> InterfaceFacets:
         """All facets between solid and electrolyte on the torus, each once, seen from the solid."""
+        return InterfaceFacets(**self.remember("interface", self._interface))
+
+    def _interface(self) -> dict[str, NDArray]:
         f = self.torus_facets
-        a, b = self.phase[f.cell], self.phase[f.other]
-        differ = a != b
-        solid_first = (a == SOLID)[differ]
-        return InterfaceFacets(
-            solid=np.where(solid_first, f.cell[differ], f.other[differ]),
-            local=np.where(solid_first, f.local[differ], f.other_local[differ]),
-            electrolyte=np.where(solid_first, f.other[differ], f.cell[differ]),
-            shift=np.where(solid_first[:, None], f.shift[differ], -f.shift[differ]).astype(np.int8),
-        )
+        differ = np.flatnonzero(self.phase[f.cell] != self.phase[f.other])
+        cell, other, shift = f.cell[differ], f.other[differ], f.shift[differ]
+        first = self.phase[cell] == SOLID
+        return {
+            "solid": np.where(first, cell, other),
+            "local": np.where(first, f.local[differ], f.other_local[differ]),
+            "electrolyte": np.where(first, other, cell),
+            "shift": np.where(first[:, None], shift, -shift),
+        }
+
+    def _chunks(self, count: int) -> Iterator[slice]:
+        return (slice(i, i + CHUNK) for i in range(0, count, CHUNK))
 
     def jacobians(self, points: Floats) -> Floats:
         """Determinants of the reference-to-cell map at reference points: (m, points)."""
-        gradients = triangle_gradients(self.order, points)
-        jacobian = np.einsum("cki,qkj->cqij", self.points[self.cells], gradients)
-        return np.linalg.det(jacobian)
+        out = np.empty((len(self.cells), len(points)))
+        sample = points if self.order == 2 else points[:1]  # constant on straight cells
+        gradients = lagrange_gradients(self.order, sample)
+        q, k, dim = gradients.shape
+        flat = gradients.transpose(1, 0, 2).reshape(k, q * dim)
+        for part in self._chunks(len(self.cells)):
+            corner = self.points[self.cells[part]].transpose(0, 2, 1)  # (cells, dim, k)
+            jacobian = (corner @ flat).reshape(-1, dim, q, dim).transpose(0, 2, 1, 3)
+            out[part] = determinants(jacobian)
+        return out
 
     @cached_property
     def cell_measures(self) -> Floats:
-        """(m,) areas by isoparametric quadrature, exact for both orders."""
-        points, weights = triangle_rule()
-        return self.jacobians(points) @ weights
+        """(m,) areas or volumes by isoparametric quadrature, exact for both orders."""
+
+        def compute() -> dict[str, NDArray]:
+            points, weights = simplex_rule(self.dim, self.order)
+            return {"cells": self.jacobians(points) @ weights}
+
+        return self.remember("measure", compute)["cells"]
+
+    def nodal_weights(self) -> Floats:
+        """(m, k) integrals of the basis functions over each cell, exact."""
+        points, weights = simplex_rule(self.dim, 1 if self.order == 1 else 3)
+        return (self.jacobians(points) * weights) @ lagrange(self.order, points)
 
     def phase_fraction(self, phase: int) -> float:
-        """phi of SOLID or ELECTROLYTE: its area over that of the unit cell."""
+        """phi of SOLID or ELECTROLYTE: its area or volume over that of the unit cell."""
         return float(self.cell_measures[self.phase == phase].sum())
 
     def interface_measure(self, keep: NDArray[np.bool_] | None = None) -> float:
-        """a = |Gamma|, length of the interface per unit cell, in unit-cell lengths (periodic copies once).
+        """a = |Gamma|, length or area of the interface per unit cell, in unit-cell lengths (periodic copies once).
 
         `keep` marks the facets of interface_facets() that count, all by default.
         """
         facets = self.interface_facets()
         counted = slice(None) if keep is None else keep
         solid, numbers = facets.solid[counted], facets.local[counted]
-        t, weights = gauss_rule(8)
+        columns = np.stack([self.facet_nodes(i) for i in range(self.dim + 1)])
+        points, weights = simplex_rule(self.dim - 1, 1 if self.order == 1 else 8 if self.dim == 2 else 5)
+        slopes = lagrange_gradients(self.order, points)
         total = 0.0
-        for local in range(3):
-            nodes = self.cells[solid[numbers == local]][:, self.facet_nodes(local)]
-            slope: list[Floats] = [-np.ones_like(t), np.ones_like(t)]
-            if self.order == 2:
-                slope = [4.0 * t - 3.0, 4.0 * t - 1.0, 4.0 - 8.0 * t]
-            tangent = np.einsum("ckd,kq->cqd", self.points[nodes], np.stack(slope))
-            total += float((np.linalg.norm(tangent, axis=2) @ weights).sum())
+        for part in self._chunks(len(solid)):
+            corner = self.points[self.cells[solid[part][:, None], columns[numbers[part]]]]
+            tangents = np.einsum("fkd,qkt->fqtd", corner, slopes)
+            total += float((metric(tangents) @ weights).sum())
         return total
 
     def min_angle(self) -> float:
-        """Smallest angle of the straight triangles, degrees."""
-        corner = self.points[self.cells[:, :3]]
-        smallest = np.inf
-        for i in range(3):
-            u, v = corner[:, (i + 1) % 3] - corner[:, i], corner[:, (i + 2) % 3] - corner[:, i]
-            cross = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-            smallest = min(smallest, float(np.arctan2(np.abs(cross), (u * v).sum(axis=1)).min()))
-        return float(np.degrees(smallest))
+        """Smallest angle of the straight triangles, smallest dihedral angle of the straight tetrahedra, degrees.
+
+        cos = -n_i.n_j of the unit normals of two facets, which barycentric coordinates' gradients give.
+        """
+        largest = -1.0  # cosine
+        slope = lagrange_gradients(1, np.zeros((1, self.dim)))[0]
+        for part in self._chunks(len(self.cells)):
+            corner = self.points[self.cells[part, : self.dim + 1]]
+            normal = slope @ adjugates(corner[:, 1:] - corner[:, :1]).transpose(0, 2, 1)
+            normal /= np.sqrt(np.einsum("cij,cij->ci", normal, normal))[:, :, None]
+            for i, j in combinations(range(self.dim + 1), 2):
+                largest = max(largest, float(-np.einsum("ck,ck->c", normal[:, i], normal[:, j]).min()))
+        return math.degrees(math.acos(min(largest, 1.0)))
+
+    def cell_jacobian(self) -> Floats:
+        """(m,) least determinant of each cell (at quadrature points and nodes) over its mean.
+
+        1 for straight cells; positive as long as a curved one does not fold over.
+        """
+        points = simplex_rule(self.dim, 4 if self.dim == 2 else 2)[0]
+        local = self.jacobians(np.vstack([points, nodes(self.dim, self.order)]))
+        return np.asarray(local.min(axis=1) / (math.factorial(self.dim) * np.abs(self.cell_measures)))
 
     def min_jacobian(self) -> float:
-        """Smallest ratio, over cells, of the least determinant (at quadrature points and nodes) to the mean.
-
-        1 for straight triangles; positive as long as no curved one folds over.
-        """
-        edges = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, 0.5], [0.5, 0.0]]
-        local = self.jacobians(np.vstack([triangle_rule()[0], edges]))
-        return float((local.min(axis=1) / (2.0 * np.abs(self.cell_measures))).min())
+        """Smallest value of `cell_jacobian`."""
+        return float(self.cell_jacobian().min())
 
     def check(self) -> None:
-        """Raises RuntimeError unless cells are positive, pairs exact, facets conforming and the area one."""
+        """Raises RuntimeError unless cells are positive, pairs exact, facets conforming and the measure one."""
         if self.min_jacobian() <= 0.0:
             raise RuntimeError(f"unit cell {self.name}: a cell is not positively oriented")
         for direction, pairs in enumerate(self.periodic):
@@ -249,7 +276,45 @@ class UnitCell:
                     raise RuntimeError(
                         f"unit cell {self.name}: a node of face {direction + 1} has no partner"
                     )
-        if len(self.torus_facets.cell) * 2 != 3 * len(self.cells):
+        if len(self.torus_facets.cell) * 2 != (self.dim + 1) * len(self.cells):
             raise RuntimeError(f"unit cell {self.name}: the mesh is not conforming on the torus")
         if abs(self.cell_measures.sum() - 1.0) > 1e-12:
             raise RuntimeError(f"unit cell {self.name}: the cells do not fill the unit cell")
+
+    def save(self, path: Path) -> None:
+        """Writes a folder of .npy files with all arrays and what was derived from them; one rank calls it.
+
+        cell.json is written last: a folder that has it is whole.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "cell.json").unlink(missing_ok=True)
+        self.interface_facets(), self.cell_measures  # into `derived`
+        arrays: dict[str, NDArray] = {"points": self.points, "cells": self.cells, "phase": self.phase}
+        arrays |= {f"periodic.{d}": pairs for d, pairs in enumerate(self.periodic)}
+        arrays |= {f"derived.{name}": value for name, value in self.derived.items()}
+        for name, array in arrays.items():
+            np.save(path / f"{name}.npy", array)
+        head = {"name": self.name, "dim": self.dim, "order": self.order, "arrays": sorted(arrays)}
+        (path / "cell.json").write_text(json.dumps(head))
+
+    @classmethod
+    def load(cls, path: Path) -> UnitCell:
+        """The unit cell of a folder written by `save`; arrays stay on disk, mapped read-only and shared by ranks.
+
+        Raises FileNotFoundError for a folder that is not whole.
+        """
+        head = json.loads((path / "cell.json").read_text())
+        arrays = {n: np.load(path / f"{n}.npy", mmap_mode="r").view(np.ndarray) for n in head["arrays"]}
+        derived = {n.removeprefix("derived."): a for n, a in arrays.items() if n.startswith("derived.")}
+        periodic = tuple(arrays[f"periodic.{d}"] for d in range(head["dim"]))
+        cell = cls(
+            head["name"],
+            head["dim"],
+            head["order"],
+            arrays["points"],
+            arrays["cells"],
+            arrays["phase"],
+            periodic,
+        )
+        cell.derived.update(derived)
+        return cell
