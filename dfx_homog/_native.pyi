@@ -69,3 +69,105 @@ class ParticleKernel:
         max_iterations: int = 60,
     ) -> TraceSolution: ...
     def evaluate(self, *, x: _Floats, p: _Floats) -> TraceSolution: ...
+
+def label_box(
+    codes: NDArray[np.uint8], conducts: NDArray[np.uint8], labels: _Int32s
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Clusters of the voxels with conducts[code], joined through faces inside a box, not around it.
+
+    codes (n1, n2, n3); conducts (256,) 0 or not; labels (n1, n2, n3) is overwritten with the cluster of each voxel,
+    -1 where it does not conduct. Returns size in voxels and flat index of the first voxel of each cluster; clusters
+    are numbered by first voxel. Raises ValueError for arrays that do not fit together.
+    """
+
+def weighted_components(
+    n: int, a: NDArray[np.int64], b: NDArray[np.int64], shift: NDArray[np.int64], dim: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Components of a graph on nodes 0 .. n-1 whose link e leads from a[e] to b[e] and advances by shift[e] periods.
+
+    a, b (m,); shift (m, dim), dim at most 3. Returns label (n,), components numbered by first node; offset (n, dim)
+    of each node from the first one of its component along some path; and (label, vector) of every link that closes a
+    path with a winding vector other than zero: offset[a] + shift - offset[b]. Raises ValueError for arrays that do
+    not fit together.
+    """
+
+_Shape = tuple[int, int, int]
+_Field = NDArray  # padded: (m0 + 2, m1 + 2, m2 + 2), float32 or float64
+
+class VoxelStencil:
+    """Kernels of the voxel solver on one rank's slab of m0 x m1 x m2 unknowns (native/voxel.hpp).
+
+    scheme   0: fv with conductivities 0 and 1, 1: fv, 2: q1
+    h, w, c  voxel edges; fv: weight of a face (volume/h^2); q1: energies of the element's eight Haar modes
+    k        padded float32 conductivities; exact: the same in double where float32 rounds, else None
+    Raises ValueError for a field that does not have the padded shape.
+    """
+
+    def __init__(
+        self,
+        *,
+        scheme: int,
+        shape: _Shape,
+        h: tuple[float, float, float],
+        w: tuple[float, ...],
+        c: tuple[float, ...],
+        k: NDArray[np.float32],
+        exact: _Floats | None,
+    ) -> None: ...
+    def set_inverse(self, inverse: NDArray[np.float32]) -> None: ...  # q1: 1/diagonal, 0 at fixed nodes
+    def apply(self, u: _Field, out: _Field) -> float: ...  # out = A u; u . out of this rank
+    def smooth(self, u: _Field, r: _Field, c: float, a: float, b: float, out: _Field) -> None:
+        """out = c u + a out + b D^-1 (r - A u); with a = 0 `out` may hold anything."""
+
+    def jacobi(self, r: _Field, b: float, out: _Field) -> None: ...  # out = b D^-1 r
+    def diagonal(self, out: _Field) -> None: ...
+    def restrict(self, u: _Field, r: _Field, aggregate: _Int32s, coarse: _Floats) -> None:
+        """coarse[aggregate] += r - A u."""
+
+    def prolong(self, aggregate: _Int32s, coarse: _Floats, scale: float, z: _Field) -> None: ...
+    def wrap(self, u: NDArray, axis1: bool, axis2: bool) -> None: ...  # periodic ghosts within the planes
+    def energy(self, u: _Floats, v: _Floats, low: list[int]) -> float: ...
+    def flux(self, u: _Floats, low: list[int]) -> tuple[float, float, float]: ...
+    def aggregate(self, strong: float, out: _Int32s) -> int: ...  # number of coarse unknowns
+    def coarse(
+        self, aggregate: _Int32s, first: int, rows: int, shift: float
+    ) -> tuple[_Int32s, _Int32s, _Floats]: ...  # compressed rows: offsets, columns, values
+    def blocks(
+        self, aggregate: _Int32s, first: int, rows: int
+    ) -> _Int32s: ...  # (rows,) which block of 4 x 4 x 4 unknowns an aggregate lies in
+    def localise(
+        self, aggregate: _Int32s, first: int, rows: int
+    ) -> None: ...  # global to local numbers, -1 to rows
+
+def voxel_update(alpha: float, p: _Floats, q: _Floats, x: _Floats, r: _Floats, copy: _Field) -> float:
+    """x += alpha p, r -= alpha q, copy = r; returns r . r."""
+
+def voxel_direction(z: _Field, beta: float, p: _Floats) -> None: ...  # p = z + beta p
+def voxel_dot(r: _Floats, z: _Field) -> float: ...
+
+class CoarseLevel:
+    """Sparse matrix in single precision, own rows; vectors are [before | own | after] (native/voxel_coarse.hpp).
+
+    first, rows     own global numbers; before, after: (first, count) of those seen of the neighbouring slabs
+    offsets, columns, values   compressed rows with global columns
+    Raises ValueError for a column that is in none of the three ranges, or a vector of wrong length.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        rows: int,
+        before: tuple[int, int],
+        after: tuple[int, int],
+        offsets: _Int32s,
+        columns: _Int32s,
+        values: _Floats,
+    ) -> None: ...
+    def spectrum(self) -> float: ...  # max_i sum_j |a_ij|/a_ii
+    def jacobi(
+        self, r: _Floats, b: float, out: _Floats
+    ) -> None: ...  # as VoxelStencil; r (rows,) without the others
+    def smooth(self, u: _Floats, r: _Floats, c: float, a: float, b: float, out: _Floats) -> None: ...
+    def restrict(self, u: _Floats, r: _Floats, aggregate: _Int32s, coarse: _Floats) -> None: ...
+    def aggregate(self, block: _Int32s, strong: float, out: _Int32s) -> int: ...
+    def coarse(self, aggregate: _Int32s, first: int, rows: int) -> tuple[_Int32s, _Int32s, _Floats]: ...

@@ -11,6 +11,13 @@
 namespace nb = nanobind;
 using namespace dfx_homog;
 
+namespace dfx_homog
+{
+void register_voxels(nb::module_&);
+}
+
+void bind_components(nb::module_& m); // components.cpp
+
 namespace
 {
 template <typename T, int dim>
@@ -51,7 +58,9 @@ auto view1(TraceSolution& s)
 
 NB_MODULE(_native, m)
 {
-  m.doc() = "Condensed particle problems: dense Newton on the trace of c_s on Gamma, for many meso points.";
+  m.doc() = "Condensed particle problems at many meso points; connected components of voxels and graphs.";
+
+  bind_components(m);
 
   nb::class_<TraceSolution>(m, "TraceSolution")
       .def_prop_ro("x", &view2<&TraceSolution::x>)
@@ -116,4 +125,6 @@ NB_MODULE(_native, m)
             return self.evaluate(trace, scalars);
           },
           nb::kw_only(), nb::arg("x"), nb::arg("p"));
+
+  register_voxels(m);
 }

@@ -1,0 +1,1 @@
+"""Voxel images: distributed grids, images and random media, topology, statistics and solvers on voxels."""
