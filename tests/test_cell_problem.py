@@ -12,7 +12,7 @@ from helpers import CHECKERBOARD, SEPARATOR, WAVY, disks, laminate, quarter_turn
 from mpi4py import MPI
 
 from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
-from dfx_homog.models.cell_problem import CellProblem, Homogenised, nodal_weights
+from dfx_homog.models.cell_problem import CellProblem, Homogenised
 from dfx_homog.models.effective import EffectiveMedium, bounds, effective_medium
 
 # effective conductivity of the square lattice by area fraction: insulating disks, conductivity 10 and 50 in 1
@@ -186,7 +186,7 @@ def test_correctors(coefficient: list[Any]) -> None:
     for pairs in cell.periodic:
         assert np.array_equal(h.correctors[pairs[:, 0]], h.correctors[pairs[:, 1]])
     conducts = np.array([c is not None for c in coefficient])[(cell.phase == SOLID).astype(int)]
-    mean = np.einsum("ck,ckj->j", nodal_weights(cell)[conducts], h.correctors[cell.cells[conducts]])
+    mean = np.einsum("ck,ckj->j", cell.nodal_weights()[conducts], h.correctors[cell.cells[conducts]])
     assert np.abs(mean).max() < 1e-12
     flux, energy = flux_and_energy(cell, h, coefficient)
     assert np.abs(flux - h.tensor).max() < 1e-10

@@ -32,7 +32,7 @@ class Material:
     rho_cp_e: float | None
 
 
-def cellwise(mesh: Any, values: list[Any], index: npt.NDArray[np.int64], dim: int) -> fem.Function:
+def cellwise(mesh: Any, values: list[Any], index: npt.NDArray[np.integer], dim: int) -> fem.Function:
     """Piecewise constant function with values[index[cell]]; a tensor if any value is one. None counts as 0."""
     arrays = [np.asarray(0.0 if v is None else v, dtype=float) for v in values]
     if any(a.ndim == 2 for a in arrays):

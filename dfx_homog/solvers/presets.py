@@ -38,7 +38,19 @@ GMRES: Options = {
     "pc_fieldsplit_type": "multiplicative",
 }
 
-ELLIPTIC: Options = {"ksp_type": "cg", "ksp_rtol": 1e-13, "ksp_max_it": 500, **MULTIGRID}
+# One scalar elliptic problem. The norm is that of the residual itself, so that ksp_rtol means what it says.
+ELLIPTIC: Options = {
+    "ksp_type": "cg",
+    "ksp_norm_type": "unpreconditioned",
+    "ksp_rtol": 1e-13,
+    "ksp_max_it": 500,
+    **MULTIGRID,
+    "pc_hypre_boomeramg_agg_nl": 0,
+}
+
+# Tetrahedra: one level of aggressive coarsening keeps the coarse operators sparse. On 2e5 nodes it takes 14 instead of
+# 10 iterations, and a third of the time.
+ELLIPTIC_3D: Options = {**ELLIPTIC, "pc_hypre_boomeramg_agg_nl": 1}
 
 
 def block_preconditioner(groups: tuple[str, ...]) -> Options:
