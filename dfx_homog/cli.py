@@ -7,6 +7,7 @@ ranks, and nothing is computed or written before the input is known to be right.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import shutil
 import sys
@@ -26,6 +27,7 @@ BAD_INPUT, SOLVER_GAVE_UP = 2, 3
 #: Where each command that computes is: module and function(run, out, options).
 STUDIES = {
     "cell": ("dfx_homog.studies.cell", "run_cell"),
+    "rve": ("dfx_homog.studies.rve", "run_rve"),
     "resolved": ("dfx_homog.studies.simulate", "run_resolved"),
     "homogenised": ("dfx_homog.studies.simulate", "run_homogenised"),
     "convergence": ("dfx_homog.studies.convergence", "run_convergence"),
@@ -33,12 +35,16 @@ STUDIES = {
 #: Results of an earlier run into the same directory; left there they would pass for those of the new one.
 RESULTS = (
     *("result.json", "history.csv", "report.html", "run.toml", "log.txt"),
-    *("fields.npz", "fields.bp", "homogenised", "resolved-*"),
+    *("fields.npz", "fields.bp", "homogenised", "resolved-*", "mesh"),
 )
+#: The parts of a study that are finished one by one, which --restart keeps, and the studies that have such parts.
+PARTS = ("samples",)
+RESTARTED = ("rve",)
 PATIENCE = 10.0  # seconds that ranks wait for the others to fail as well, before one ends them all
 
 HELP = """commands:
   cell FILE         effective tensors of every microstructure in FILE
+  rve FILE          apparent tensors against sample size, under several boundary conditions, over an ensemble
   resolved FILE     the resolved model, every particle meshed
   homogenised FILE  the meso model with a particle problem at every point
   convergence FILE  resolved for a sequence of delta against homogenised: errors, orders, report
@@ -51,11 +57,15 @@ Exit status: 0 done, 2 bad input, 3 the solver gave up."""
 
 @dataclass(frozen=True)
 class Job:
-    """One call, read and checked; `run` is None for `report`, whose directory is options.out."""
+    """One call, read and checked; `run` is None for `report`, whose directory is options.out.
+
+    new_directory: whether options.out was made for this call
+    """
 
     command: str
     run: Run | None
     options: RunOptions
+    new_directory: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,7 +95,7 @@ def _parser() -> _Parser:
         help="override one key of FILE; repeatable",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="not in this version, there are no checkpoints"
+        "--restart", action="store_true", help="rve: keep the samples that are in --out already"
     )
     parser.add_argument(
         "--wall-time", metavar="MINUTES", help="not in this version, there are no checkpoints"
@@ -114,9 +124,7 @@ def prepare(argv: Sequence[str]) -> Job | None:
         )
     if command not in (*STUDIES, "check", "report"):
         raise BadInput(f"dfx-homog {command}: no such command (allowed: {', '.join(STUDIES)}, check, report)")
-    for name in ("restart", "wall_time"):
-        if getattr(arguments, name):
-            raise BadInput(f"--{name.replace('_', '-')}: not in this version, there are no checkpoints")
+    _check_restart(arguments)
     options = RunOptions(arguments.out or Path(), arguments.quiet, arguments.verbose, petsc)
     if command == "report":
         if not Path(target).is_dir():
@@ -128,18 +136,36 @@ def prepare(argv: Sequence[str]) -> Job | None:
     from dfx_homog.studies.check import check_geometries
 
     check_geometries(run)
-    if command in COMMANDS:
-        options = replace(options, out=_make_directory(arguments.out, Path(target).stem))
-    return Job(command, run, options)
+    if command not in COMMANDS:
+        return Job(command, run, options)
+    new = arguments.out is None or not arguments.out.exists()
+    out = _make_directory(arguments.out, Path(target).stem, arguments.restart)
+    return Job(command, run, replace(options, out=out), new)
 
 
-def _make_directory(out: Path | None, stem: str) -> Path:
-    """The directory of results, new or cleared of an earlier run's result files. Raises BadInput."""
+def _check_restart(arguments: argparse.Namespace) -> None:
+    """Raises BadInput for --restart where nothing is kept that a study could go on from, and for --wall-time."""
+    if arguments.wall_time:
+        raise BadInput("--wall-time: not in this version, there are no checkpoints")
+    if arguments.restart and arguments.command not in RESTARTED:
+        raise BadInput(
+            f"--restart: not in this version of {arguments.command}, there are no checkpoints "
+            f"(allowed: {', '.join(RESTARTED)})"
+        )
+    if arguments.restart and arguments.out is None:
+        raise BadInput("--restart: needs --out DIR, the directory of results to go on in")
+
+
+def _make_directory(out: Path | None, stem: str, restart: bool) -> Path:
+    """The directory of results, new or cleared of an earlier run's result files. Raises BadInput.
+
+    With `restart` the finished parts of a study stay.
+    """
     try:
         if out is None:
             return _make_new(Path("runs/out") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
         out.mkdir(parents=True, exist_ok=True)
-        for old in [path for name in RESULTS for path in out.glob(name)]:
+        for old in [path for name in RESULTS + PARTS * (not restart) for path in out.glob(name)]:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     except OSError as error:
         raise BadInput(
@@ -217,6 +243,13 @@ def _with_file(error: BadInput, job: Job | None) -> BadInput:
     return BadInput(f"{job.run.source}: {error}")
 
 
+def _remove_new_directory(job: Job | None, comm: Any) -> None:
+    """Leaves no empty directory behind for input that turned out to be bad while it was read."""
+    if comm.rank == 0 and job is not None and job.new_directory:
+        with contextlib.suppress(OSError):  # there is something in it
+            job.options.out.rmdir()
+
+
 def _all_arrive(comm: Any) -> bool:
     request = comm.Ibarrier()
     deadline = time.monotonic() + PATIENCE
@@ -253,6 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if job is not None:
             execute(job, comm)
     except BadInput as error:
+        _remove_new_directory(job, comm)
         return fail(_with_file(error, job), comm, BAD_INPUT)
     except SolverFailure as error:
         return fail(error, comm, SOLVER_GAVE_UP)

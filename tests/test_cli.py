@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dfx_homog import cli
@@ -59,15 +60,16 @@ def rank() -> int:
         (["cell", "no-such-file.toml"], "no-such-file.toml: no such file"),
         ([], "required: COMMAND, FILE"),
         (["cell"], "required: FILE"),
-        (["cook", QUICKSTART], "cook: no such command (allowed: cell, resolved"),
-        (["rve", QUICKSTART], "rve: not in this version"),
+        (["cook", QUICKSTART], "cook: no such command (allowed: cell, rve, resolved"),
+        (["rve", QUICKSTART], "[rve]: required by rve"),
         (["scaling", QUICKSTART], "scaling: not in this version"),
         (["citations", "."], "citations: not in this version"),
         (["cell", QUICKSTART, "--fast"], "--fast"),
         (["cell", QUICKSTART, "--ou", "x"], "--ou"),
         (["cell", QUICKSTART, "more"], "more"),
         (["cell", QUICKSTART, "--quiet", "-v"], "not allowed with"),
-        (["--restart", "resolved", QUICKSTART], "--restart: not in this version"),
+        (["--restart", "resolved", QUICKSTART], "--restart: not in this version of resolved"),
+        (["--restart", "rve", QUICKSTART], "--restart: needs --out"),
         (["resolved", "--wall-time=5", QUICKSTART], "--wall-time: not in this version"),
         (["report", "no-such-directory"], "no-such-directory: no such directory"),
         (["check", QUICKSTART, "--set", "time.dt=0"], "time.dt: 0 is out of range"),
@@ -156,6 +158,25 @@ def test_results_of_an_earlier_run_do_not_stay(cell_file: Path, tmp_path: Path, 
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_restart_keeps_the_samples_of_an_earlier_run(
+    cell_file: Path, tmp_path: Path, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli.STUDIES, "rve", ("a_study", "run_cell"))
+    cell_file.write_text(f"{CELL}[rve]\nsizes = [1, 2]\n")
+    sample = tmp_path / "out" / "samples" / "0.json"
+    sample.parent.mkdir(parents=True)
+    sample.write_text("{}")
+    result = tmp_path / "out" / "result.json"
+    result.write_text("{}")
+    words = ["rve", str(cell_file), "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--restart"]) == 0
+    assert sample.exists()
+    assert not result.exists()
+    assert cli.main(words) == 0
+    assert not sample.exists()
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(BadInput("S_11 is\nzero"), 2), (SolverFailure("at\nt = 0.1"), 3)]
 )
@@ -167,13 +188,18 @@ def test_errors_of_a_study(
     calls: list[Any],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def give_up(*_: Any) -> None:
+    def give_up(_: Any, out: Path, __: Any) -> None:
+        assert out.is_dir()
         raise error
 
     sys.modules["a_study"].run_cell = give_up  # type: ignore[attr-defined]
     assert cli.main(["cell", str(cell_file), "--out", str(tmp_path / "out")]) == status
     where = f"{cell_file}: " if status == 2 else ""
     assert capfd.readouterr().err == f"{where}{' '.join(str(error).split())}\n"
+    assert (tmp_path / "out").exists() == (status == 3)  # nothing is left of bad input
+    (tmp_path / "out").mkdir(exist_ok=True)
+    assert cli.main(["cell", str(cell_file), "--out", str(tmp_path / "out")]) == status
+    assert (tmp_path / "out").exists()  # the user's own
 
 
 class AloneComm:
@@ -216,6 +242,77 @@ def test_check(capfd: pytest.CaptureFixture[str]) -> None:
         "meso",
     ):
         assert words in text
+
+
+def test_check_of_images_and_samples(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "three.toml"
+    path.write_text(
+        """[microstructure.field]
+geometry = "gaussian_field"
+porosity = 0.4
+correlation_length = 4
+voxels = 100
+[microstructure.ball]
+geometry = "spheres"
+radius = 0.3
+mesh_size = 0.1
+[rve]
+sizes = [1, 2]
+realisations = 3
+conditions = ["periodic", "flux"]
+"""
+    )
+    assert cli.main(["check", str(path)]) == 0
+    text = capfd.readouterr().out
+    for words in ("suits: cell, rve\n", "100 x 100 x 100 voxels, memory about 100 MB", "10000 tetrahedra"):
+        assert words in text
+    assert "rve: 24 apparent B of 12 samples (sizes 1, 2; 3 of each; periodic, flux)" in text
+
+
+def test_files_that_are_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "image.toml"
+    path.write_text('[microstructure.one]\ngeometry = "image"\nfile = "none.tif"\nsolid = [1]\n')
+    assert cli.main(["cell", str(path), "--out", str(tmp_path / "out")]) == 2
+    err = capfd.readouterr().err
+    assert err.startswith(f"{path}: microstructure.one: file: {tmp_path / 'none.tif'}: no such file")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("shape=[3, 4, 6]", "shape: [3, 4, 6] of uint8 are 72 bytes"),
+        ("crop=[[0, 3], [0, 4]]", "crop: does not belong to the same image"),
+        ("crop=[[0, 3], [2, 4], [0, 6]]", "crop: [0, 6] reaches beyond an axis of 5 voxels"),
+        ("file=grains.npy", "grains.npy: cut short"),
+        ("file=grains.tif", "grains.tif: not a TIFF image"),
+        ("file=grains.toml", "does not end in"),
+    ],
+)
+def test_image_files_are_looked_into(
+    tmp_path: Path, override: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "grains.raw").write_bytes(bytes(60))
+    np.save(tmp_path / "grains.npy", np.zeros((9, 9), dtype=np.uint8))
+    (tmp_path / "grains.npy").write_bytes((tmp_path / "grains.npy").read_bytes()[:-1])
+    (tmp_path / "grains.tif").write_bytes(b"II*")
+    path = tmp_path / "image.toml"
+    raw = "" if override.startswith("file=") else 'shape = [3, 4, 5]\ndtype = "uint8"\n'
+    path.write_text(f'[microstructure.one]\ngeometry = "image"\nfile = "grains.raw"\nsolid = [1]\n{raw}')
+    assert cli.main(["check", str(path), "--set", f"microstructure.one.{override}"]) == 2
+    out, err = capfd.readouterr()
+    assert words in err
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_check_of_an_image(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "grains.npy", np.zeros((9, 8, 7), dtype=np.uint8))
+    path = tmp_path / "image.toml"
+    path.write_text(
+        '[microstructure.one]\ngeometry = "image"\nfile = "grains.npy"\nsolid = [1]\ncrop = [[0, 9], [2, 5], [0, 7]]\n'
+    )
+    assert cli.main(["check", str(path)]) == 0
+    assert "unit cell one: image, fv, 9 x 3 x 7 voxels" in capfd.readouterr().out
 
 
 def test_check_of_a_mesh_too_fine_to_make_is_quick(capfd: pytest.CaptureFixture[str]) -> None:

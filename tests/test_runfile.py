@@ -135,7 +135,7 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("parameters.activation.D_e", 1.0, "unknown key"),
         ("parameters.activation.D_L", -1.0, ">= 0"),
         ("microstructure.negative.geometry", "donut", "wavy"),
-        ("microstructure.negative.geometry", "spheres", "not in this version"),
+        ("microstructure.negative.geometry", "particle", "not in this version"),
         ("microstructure.negative.geometry", None, "required"),
         ("microstructure.negative.w0", 0.9, "w(z1) runs from"),
         ("microstructure.negative.w0", 0.1, "w(z1) runs from"),
@@ -152,7 +152,7 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("microstructure.negative.k_s", 0, "> 0"),
         ("microstructure.separator.k_e", None, "required"),
         ("microstructure.separator.sigma_s", 1.0, "unknown key"),
-        ("microstructure.separator.dim", 3, "not in this version"),
+        ("microstructure.separator.dim", 4, "allowed: 2 or 3"),
         ("microstructure.separator", None, "required"),
         ("microstructure.seperator", {"geometry": "electrolyte", **PORES}, "not used"),
         ("microstructure.positive", 3.0, "table"),
@@ -180,7 +180,6 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("homogenised.wall_law", True, "not in this version"),
         ("homogenised.dim", 2, "not in this version"),
         ("homogenised.elements", 0, "positive whole number"),
-        ("rve.sizes", [1], "not in this version"),
         ("battery.cells", 3, "not in this version"),
         ("checkpoint.every", 10, "not in this version"),
         ("typo.key", 1, "unknown key"),
@@ -192,7 +191,7 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
 def test_refused(tmp_path: Path, path: str, value: Any, words: str) -> None:
     text = refusal(tmp_path, changed(path, value))
     assert words in text
-    whole_table = text.startswith(("[", "typo", "rve", "battery", "checkpoint"))
+    whole_table = text.startswith(("[", "typo", "battery", "checkpoint"))
     assert path.split(".")[0 if whole_table else -1] in text.partition(" ")[0]
 
 
@@ -220,7 +219,12 @@ def test_auto_peltier_potential_needs_gamma(tmp_path: Path) -> None:
         ({"geometry": "laminate", "solid_fraction": 0.5, "normal": [0, 0]}, "no direction"),
         ({"geometry": "laminate", "solid_fraction": 0.5, "normal": [0.5, 1]}, "not a whole number"),
         ({"geometry": "laminate", "solid_fraction": 0.5}, "normal"),
-        ({"geometry": "checkerboard", "dim": 3}, "not in this version"),
+        (
+            {"geometry": "laminate", "solid_fraction": 0.5, "normal": [1, 0, 0]},
+            "3 entries, must have dim = 2",
+        ),
+        ({"geometry": "laminate", "dim": 3, "solid_fraction": 0.5, "normal": [1, 0]}, "dim = 3"),
+        ({"geometry": "checkerboard", "dim": 3}, "3 is not known (allowed: 2)"),
     ],
 )
 def test_refused_geometries(tmp_path: Path, keys: dict[str, Any], words: str) -> None:

@@ -1,4 +1,4 @@
-"""Formulas in the unknowns that a user types: OCP curves U(c, T), diffusivities D_s(c, T).
+"""Formulas that a user types: OCP curves U(c, T), diffusivities D_s(c, T), level sets in x, y, z.
 
 An Expression is an immutable tree, read by parser.py; it becomes UFL for the resolved model, numpy for checks
 and plots, and a postfix program for native code.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FUNCTIONS = ("sin", "cos", "exp", "log", "tanh", "sqrt")
+POSITION = ("x", "y", "z")
 
 # Codes of the postfix program, shared with native/particle.cpp.
 OPCODES = {
@@ -67,15 +69,27 @@ class Expression:
     depth: int = 1
 
     @staticmethod
-    def parse(text: str | float, variables: tuple[str, ...] = ("c", "T")) -> Expression:
-        """The expression that `text` (or a plain number) stands for. ValueError says what is allowed."""
+    def parse(
+        text: str | float,
+        variables: tuple[str, ...] = ("c", "T"),
+        constants: Mapping[str, float] = MappingProxyType({}),
+    ) -> Expression:
+        """The expression that `text` (or a plain number) stands for. ValueError says what is allowed.
+
+        `constants` are further names and what they stand for.
+        """
         if isinstance(text, bool) or not isinstance(text, str | int | float):
             raise ValueError(f"{text!r} is neither a number nor a formula")
         if not isinstance(text, str):
             return constant(finite(text))
         from dfx_homog.parameters.parser import parse_formula
 
-        return parse_formula(text, variables)
+        return parse_formula(text, variables, constants)
+
+    @staticmethod
+    def of_position(text: str | float) -> Expression:
+        """A formula in the coordinates x, y, z = z_1, z_2, z_3 of the unit cell and pi. ValueError as `parse`."""
+        return Expression.parse(text, POSITION, {"pi": math.pi})
 
     def ufl(self, **variables: Any) -> Any:
         """The expression in UFL; `variables` are UFL expressions or numbers, one for each that occurs."""

@@ -4,7 +4,7 @@
     product = unary { ("*" | "/") unary }
     unary   = ("+" | "-") unary | power
     power   = atom [ "**" unary ]               right associative: -a**b = -(a**b), a**-b is allowed
-    atom    = number | variable | function "(" sum ")" | "(" sum ")"
+    atom    = number | variable | constant | function "(" sum ")" | "(" sum ")"
 
 with the functions sin, cos, exp, log, tanh, sqrt.
 """
@@ -12,6 +12,7 @@ with the functions sin, cos, exp, log, tanh, sqrt.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from dfx_homog.parameters.expression import FUNCTIONS, Expression, apply, constant, finite, variable
 
@@ -28,17 +29,18 @@ _TOKEN = re.compile(
 )
 
 
-def parse_formula(text: str, variables: tuple[str, ...]) -> Expression:
+def parse_formula(text: str, variables: tuple[str, ...], constants: Mapping[str, float]) -> Expression:
     """The expression that `text` stands for. Raises ValueError that says what is allowed."""
-    return _Parser(text, variables).parse()
+    return _Parser(text, variables, constants).parse()
 
 
 class _Parser:
     """Recursive descent over the tokens; depth is bounded: any text ends in a tree or a ValueError."""
 
-    def __init__(self, text: str, variables: tuple[str, ...]) -> None:
-        self.variables = variables
-        self.allowed = f"numbers, {', '.join(variables)}, + - * / **, brackets, {', '.join(FUNCTIONS)}"
+    def __init__(self, text: str, variables: tuple[str, ...], constants: Mapping[str, float]) -> None:
+        self.variables, self.constants = variables, constants
+        names = (*variables, *constants)
+        self.allowed = f"numbers, {', '.join(names)}, + - * / **, brackets, {', '.join(FUNCTIONS)}"
         if len(text) > MAX_LENGTH:
             raise ValueError(
                 f"a formula of {len(text)} characters is too long, at most {MAX_LENGTH} are allowed"
@@ -51,7 +53,7 @@ class _Parser:
             if kind == "bad":
                 hint = ", a power is written **" if token == "^" else ""
                 raise ValueError(f"{token!r} is not allowed in a formula{hint}; allowed are {self.allowed}")
-            if kind == "name" and token not in variables and token not in FUNCTIONS:
+            if kind == "name" and token not in (*names, *FUNCTIONS):
                 raise ValueError(f"{_short(token)} is not allowed in a formula; allowed are {self.allowed}")
 
     def parse(self) -> Expression:
@@ -120,6 +122,8 @@ class _Parser:
             return constant(finite(float(token)))
         if kind == "name" and token in self.variables:
             return variable(token)
+        if kind == "name" and token in self.constants:
+            return constant(self.constants[token])
         if kind == "name":
             if not self._take("("):
                 raise ValueError(f"{token} is a function and needs brackets: {token}(…)")

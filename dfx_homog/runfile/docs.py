@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 
 from dfx_homog.runfile.base import Table
 from dfx_homog.runfile.geometry import FAMILIES, LATER_FAMILIES
-from dfx_homog.runfile.messages import allowed, keys_of, table_of
+from dfx_homog.runfile.messages import allowed, keys_of, tables_of
+from dfx_homog.runfile.microstructure import Meshed, Microstructure, OnMesh, OnVoxels, SolidOnMesh
 from dfx_homog.runfile.models import (
     Activation,
     Cell,
@@ -19,11 +20,13 @@ from dfx_homog.runfile.models import (
     Parameters,
     Protocol,
     Run,
+    Rve,
     Solver,
     Step,
     Time,
 )
 from dfx_homog.runfile.toml import to_toml
+from dfx_homog.runfile.voxels import STEPS
 
 SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[cell]", Cell),
@@ -36,6 +39,15 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[solver]", Solver),
     ("[homogenised]", Homogenised),
     ("[convergence]", Convergence),
+    ("[rve]", Rve),
+)
+#: Keys that families share: heading, the table that has them, and which families it is for.
+GROUPS: tuple[tuple[str, type[Table], type[Table]], ...] = (
+    ("Keys of every geometry", Microstructure, Microstructure),
+    ("Keys of every mesh", OnMesh, OnMesh),
+    ("Keys of every mesh that is made here", Meshed, Meshed),
+    ("Keys of every mesh with solid", SolidOnMesh, SolidOnMesh),
+    ("Keys of voxels", OnVoxels, OnVoxels),
 )
 
 INTRODUCTION = """\
@@ -50,14 +62,18 @@ run. `--set key.path=value` overrides a key from the command line; the value is 
 quotes, and entries of lists are addressed by position (`--set protocol.steps.0.current=0.1`). The directory
 of results holds `run.toml`, the complete input with all defaults, which is a run file itself.
 
+Files that a run file names are looked for in its own folder, then in the working directory; `run.toml` has
+their absolute paths.
+
 `cell` needs `[microstructure.NAME]` only, under any names, and leaves a tensor out (null) when its
-coefficient is missing. `resolved` and `homogenised` need the microstructures `negative`, `separator`,
-`positive` with all their coefficients (an electrolyte separator: k_e and rho_cp_e), `[cell]`,
-`[parameters]`, `[protocol]` and `[time]`; `convergence` needs `[convergence]` too. The three
-microstructures must have the same order.
+coefficient is missing; `rve` needs `[rve]` too. `resolved` and `homogenised` need the microstructures
+`negative`, `separator`, `positive` with all their coefficients (an electrolyte separator: k_e and rho_cp_e),
+`[cell]`, `[parameters]`, `[protocol]` and `[time]`; `convergence` needs `[convergence]` too. The three
+microstructures must have the same order. These three take meshed families in two dimensions only; `cell` and
+`rve` take all.
 
 Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T, with numbers, `+ - * / **`,
-brackets and `sin cos exp log tanh sqrt`.
+brackets and `sin cos exp log tanh sqrt`; level sets are in x, y, z and pi instead.
 
 Keys of the interface that this version does not offer are refused by name: {later}.
 """
@@ -65,25 +81,40 @@ Keys of the interface that this version does not offer are refused by name: {lat
 
 def document() -> str:
     """The whole page."""
-    tables: list[type[Table]] = [*FAMILIES.values(), Run, *(table for _, table in SECTIONS)]
+    tables: list[type[Table]] = [*FAMILIES.values(), *STEPS.values(), Run, *(table for _, table in SECTIONS)]
     later = sorted({key for table in tables for key in table.LATER})
     parts = [INTRODUCTION.format(later=", ".join(f"`{key}`" for key in later)), "## [microstructure.NAME]\n"]
     parts.append(f"`geometry` is one of {', '.join(FAMILIES)} (not yet: {', '.join(LATER_FAMILIES)}).\n")
-    common = set.intersection(*(set(keys_of(family)) for family in FAMILIES.values())) - {"geometry", "dim"}
-    parts.append("Keys of every geometry:\n\n" + _table(FAMILIES["electrolyte"], common) + "\n")
-    solid = set(keys_of(FAMILIES["checkerboard"])) - common - {"geometry", "dim"}
-    parts.append("Keys of every geometry with solid:\n\n" + _table(FAMILIES["checkerboard"], solid) + "\n")
+    for title, base, members in GROUPS:
+        families = f" ({', '.join(name for name, family in FAMILIES.items() if issubclass(family, members))})"
+        known = families if members is not Microstructure else ""
+        parts.append(f"{title}{known}:\n\n{_table(base, set(keys_of(base)) - _inherited(base))}\n")
     for name, family in FAMILIES.items():
-        own = set(keys_of(family)) - common - solid - {"geometry"}
-        parts.append(f"### {name}\n\n{family.__doc__}\n\n{_table(family, own)}\n")
+        own = set(keys_of(family)) - _inherited(family) - {"geometry"}
+        keys = f"\n\n{_table(family, own)}" if own else ""
+        parts.append(f"### {name}\n\n{family.__doc__}{keys}\n")
+    parts.append("### entries of image.steps\n")
+    for name, step in STEPS.items():
+        parts.append(f'`step = "{name}"`: {step.__doc__}\n\n{_table(step, set(keys_of(step)) - {"step"})}\n')
     for title, table in SECTIONS:
-        keys = {
-            key for key, field in keys_of(table).items() if table is not Parameters or table_of(field) is None
+        keys_here = {
+            k for k, field in keys_of(table).items() if table is not Parameters or not tables_of(field)
         }
         meaning = (table.__doc__ or "").partition(": ")[2]
         text = f"{meaning[:1].upper()}{meaning[1:]}\n\n" if meaning else ""
-        parts.append(f"## {title}\n\n{text}{_table(table, keys)}\n")
+        parts.append(f"## {title}\n\n{text}{_table(table, keys_here)}\n")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _inherited(table: type[Table]) -> set[str]:
+    """Keys that another one of GROUPS lists already, in the same words."""
+    bases = [base for _, base, _ in GROUPS if base is not table and issubclass(table, base)]
+    return {
+        key
+        for key, field in keys_of(table).items()
+        for base in bases
+        if key in (theirs := keys_of(base)) and theirs[key].description == field.description
+    }
 
 
 def _table(table: type[Table], keys: set[str]) -> str:

@@ -1,173 +1,15 @@
-"""[microstructure.NAME]: families of unit cells on [0, 1]^2 with their materials.
-
-Whether a good mesh exists (narrow passages, tangent curves) is checked by microstructure/, not here.
-"""
+"""[microstructure.NAME]: all families of unit cells by the name that `geometry` gives them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated
 
-import numpy as np
-from pydantic import Discriminator, Field, model_validator
+from pydantic import Discriminator
 
-from dfx_homog.runfile.base import Table, wrong
-from dfx_homog.runfile.types import (
-    Conductivity,
-    Dimension,
-    Fraction,
-    Lattice,
-    MeshSize,
-    Normal,
-    Number,
-    Order,
-    Points,
-    Positive,
-    Radii,
-    SemiAxes,
-)
-
-EITHER = "give either radius (with lattice) or the lists centres and radii"
-
-
-class Microstructure(Table):
-    """Keys that every geometry has."""
-
-    mesh_size: MeshSize = Field(description="edge length of the triangles")
-    order: Order = Field(default=1, description="polynomial order of geometry and finite elements")
-    k_e: Conductivity | None = Field(default=None, description="heat conductivity of the electrolyte")
-    rho_cp_e: Positive | None = Field(default=None, description="heat capacity per volume of the electrolyte")
-
-
-class Electrolyte(Microstructure):
-    """No solid at all: a separator."""
-
-    geometry: Literal["electrolyte"]
-    dim: Dimension = Field(default=2, description="space dimensions")
-    # no solid, hence no such keys; readers of materials need not ask for the family first
-    sigma_s: ClassVar[None] = None
-    k_s: ClassVar[None] = None
-    rho_cp_s: ClassVar[None] = None
-
-
-class WithSolid(Microstructure):
-    """Keys of every geometry that contains solid."""
-
-    sigma_s: Conductivity | None = Field(default=None, description="electronic conductivity of the solid")
-    k_s: Conductivity | None = Field(default=None, description="heat conductivity of the solid")
-    rho_cp_s: Positive | None = Field(default=None, description="heat capacity per volume of the solid")
-
-    @property
-    def solid_inside(self) -> bool:
-        """True where the solid touches no face of the unit cell, so that current cannot enter it."""
-        return False
-
-
-class Laminate(WithSolid):
-    """Layers: solid where frac(n.z) < solid_fraction."""
-
-    geometry: Literal["laminate"]
-    dim: Dimension = Field(default=2, description="space dimensions")
-    solid_fraction: Fraction = Field(description="share of the solid")
-    normal: Normal = Field(description="normal n of the layers; [1, 0] are layers across z1")
-
-
-class Checkerboard(WithSolid):
-    """Solid squares [0, 1/2]^2 and [1/2, 1]^2."""
-
-    geometry: Literal["checkerboard"]
-    dim: Dimension = Field(default=2, description="space dimensions")
-
-
-class Disks(WithSolid):
-    """Solid disks and their periodic copies: one centred disk of the square lattice, or a list."""
-
-    geometry: Literal["disks"]
-    radius: Positive | None = Field(default=None, description="radius of the disk at the cell's centre")
-    lattice: Lattice | None = Field(
-        default=None, description="with `radius`; a hexagonal lattice does not repeat in a unit square"
-    )
-    centres: Points | None = Field(default=None, description="instead of `radius`: centres of disks")
-    radii: Radii | None = Field(default=None, description="with `centres`: their radii")
-
-    @model_validator(mode="after")
-    def _check(self) -> Disks:
-        if (self.radius is None) == (self.centres is None):
-            raise wrong("radius", EITHER)
-        if self.radius is not None and self.radii is not None:
-            raise wrong("radii", EITHER)
-        if self.centres is not None and self.lattice is not None:
-            raise wrong("lattice", EITHER)
-        if self.centres is not None and (self.radii is None or len(self.radii) != len(self.centres)):
-            raise wrong(
-                "radii",
-                f"{len(self.radii or ())} radii for {len(self.centres)} centres, must be equally many",
-            )
-        return self
-
-    def disks(self) -> Iterator[tuple[float, float, float]]:
-        """(z1, z2, radius) of every disk in the cell, without its periodic copies."""
-        if self.radius is not None:
-            yield 0.5, 0.5, self.radius
-        else:
-            for (x, y), r in zip(self.centres or (), self.radii or (), strict=True):
-                yield x, y, r
-
-    @property
-    def solid_inside(self) -> bool:
-        """True where no disk crosses a face."""
-        return all(r < min(x, 1 - x, y, 1 - y) for x, y, r in self.disks())
-
-
-class Ellipse(WithSolid):
-    """One solid ellipse at the cell's centre."""
-
-    geometry: Literal["ellipse"]
-    semi_axes: SemiAxes = Field(description="half the length along the ellipse's own two axes")
-    angle: Number = Field(
-        default=0.0, description="degrees by which the first axis is turned from z1 towards z2"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Ellipse:
-        (a, b), turn = self.semi_axes, math.radians(self.angle)
-        reach = max(
-            math.hypot(a * math.cos(turn), b * math.sin(turn)),
-            math.hypot(a * math.sin(turn), b * math.cos(turn)),
-        )
-        if reach >= 0.5:
-            raise wrong(
-                "semi_axes",
-                f"the ellipse reaches {reach:.4g} from the centre, less than 0.5 fits in the unit cell",
-            )
-        return self
-
-    @property
-    def solid_inside(self) -> bool:
-        """Always: the ellipse fits in the cell."""
-        return True
-
-
-class Wavy(WithSolid):
-    """A strip percolating in z1: solid where |z2 - 1/2| < w(z1) = w0 + w1 cos(2 pi z1) + w2 sin(4 pi z1)."""
-
-    geometry: Literal["wavy"]
-    w0: Number = Field(description="mean half width of the strip")
-    w1: Number = Field(default=0.0, description="amplitude of the symmetric wave")
-    w2: Number = Field(default=0.0, description="amplitude of the antisymmetric wave")
-
-    @model_validator(mode="after")
-    def _check(self) -> Wavy:
-        z1 = np.linspace(0.0, 1.0, 4001)
-        w = self.w0 + self.w1 * np.cos(2 * np.pi * z1) + self.w2 * np.sin(4 * np.pi * z1)
-        if not (w.min() > 0.0 and w.max() < 0.5):
-            raise wrong(
-                "w0",
-                f"the half width w(z1) runs from {w.min():.4g} to {w.max():.4g}, must stay between 0 and 0.5",
-            )
-        return self
-
+from dfx_homog.runfile.microstructure import Microstructure
+from dfx_homog.runfile.plane import Checkerboard, Disks, Electrolyte, Ellipse, Laminate, Wavy
+from dfx_homog.runfile.solid3d import Ellipsoid, LevelSet, MeshFile, RandomSpheres, Spheres
+from dfx_homog.runfile.voxels import GaussianField, Image
 
 FAMILIES: dict[str, type[Microstructure]] = {
     "electrolyte": Electrolyte,
@@ -176,20 +18,32 @@ FAMILIES: dict[str, type[Microstructure]] = {
     "disks": Disks,
     "ellipse": Ellipse,
     "wavy": Wavy,
+    "spheres": Spheres,
+    "ellipsoid": Ellipsoid,
+    "level_set": LevelSet,
+    "random_spheres": RandomSpheres,
+    "mesh": MeshFile,
+    "gaussian_field": GaussianField,
+    "image": Image,
 }
 #: Families of the interface that this version does not offer.
-LATER_FAMILIES = (
-    "ellipsoid",
-    "spheres",
-    "level_set",
-    "random_spheres",
-    "gaussian_field",
-    "image",
-    "mesh",
-    "particle",
-    "effective",
-)
+LATER_FAMILIES = ("particle", "effective")
 
-Geometry = Annotated[
-    Electrolyte | Laminate | Checkerboard | Disks | Ellipse | Wavy, Discriminator("geometry")
-]
+#: What has a mesh, unless it is a RandomSpheres with `voxels`.
+MeshGeometry = (
+    Electrolyte
+    | Laminate
+    | Checkerboard
+    | Disks
+    | Ellipse
+    | Wavy
+    | Spheres
+    | Ellipsoid
+    | LevelSet
+    | RandomSpheres
+    | MeshFile
+)
+#: What has voxels, unless it is a RandomSpheres without `voxels`.
+VoxelGeometry = RandomSpheres | GaussianField | Image
+
+Geometry = Annotated[MeshGeometry | GaussianField | Image, Discriminator("geometry")]

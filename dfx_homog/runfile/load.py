@@ -26,7 +26,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Run:
     for override in overrides:
         _override(data, override)
     try:
-        run = Run.model_validate(data)
+        # files that it names are looked for beside it
+        run = Run.model_validate(data, context={"folder": str(Path(path).parent)})
     except ValidationError as error:
         raise BadInput(f"{path}: {describe(error)}") from None
     run._source = str(path)

@@ -16,6 +16,7 @@ from dfx_homog.runfile.geometry import FAMILIES, LATER_FAMILIES
 from dfx_homog.runfile.models import Run
 from dfx_homog.runfile.toml import written_key
 from dfx_homog.runfile.types import Allowed, show
+from dfx_homog.runfile.voxels import STEPS
 
 
 def keys_of(table: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -39,12 +40,10 @@ def allowed(field: FieldInfo) -> str:
     return " or ".join(f'"{o}"' for o in options) if options else "a table"
 
 
-def table_of(field: FieldInfo) -> type[Table] | None:
-    """The model of a key that holds a table or a list of tables, else None."""
-    for part in _parts(field.annotation):
-        if isinstance(part, type) and part is not NoneType and issubclass(part, Table):
-            return part
-    return None
+def tables_of(field: FieldInfo) -> list[type[Table]]:
+    """The models of a key that holds a table or a list of tables; several where one of its keys tells which."""
+    parts = [part for part in _parts(field.annotation) if isinstance(part, type) and part is not NoneType]
+    return list(dict.fromkeys(part for part in parts if issubclass(part, Table)))
 
 
 def describe(error: ValidationError) -> str:
@@ -65,7 +64,7 @@ def _line(error: ErrorDetails) -> tuple[str, str]:
     """(dotted key, reason) of one error."""
     location, kind, context = list(error["loc"]), error["type"], error.get("ctx", {})
     if kind == "wrong":
-        location += str(context["key"]).split(".")
+        location += [int(p) if p.isdecimal() else p for p in str(context["key"]).split(".")]
     if len(location) > 2 and location[0] == "microstructure" and location[2] in FAMILIES:
         family = FAMILIES[str(location.pop(2))]
         path, owner, field = _follow(location[2:], family, [written_key(str(p)) for p in location[:2]])
@@ -75,15 +74,7 @@ def _line(error: ErrorDetails) -> tuple[str, str]:
     if kind == "extra_forbidden":
         return key, unknown_key(path[-1], owner)
     if kind.startswith("union_tag"):
-        tag = error["input"].get("geometry") if isinstance(error["input"], dict) else None
-        reason = (
-            "required"
-            if tag is None
-            else f"{show(tag)} is not in this version"
-            if tag in LATER_FAMILIES
-            else f"{show(tag)} is not known"
-        )
-        return f"{key}.geometry", f"{reason} (allowed: {', '.join(FAMILIES)})"
+        return _wrong_tag(key, error)
     words = f" (allowed: {allowed(field)})" if field is not None else ""
     if kind == "missing":
         meaning = f", {field.description}" if field is not None and field.description else ""
@@ -94,6 +85,21 @@ def _line(error: ErrorDetails) -> tuple[str, str]:
         reason = str(context["error"])
         return key, reason if "allowed" in reason else f"{reason}{words}"
     return key, f"{show(error['input'])} is not allowed{words or ' (allowed: a table)'}"
+
+
+def _wrong_tag(key: str, error: ErrorDetails) -> tuple[str, str]:
+    """(dotted key, reason) where the key that tells which kind of table this is, is missing or not known."""
+    chooser = str(error["ctx"]["discriminator"]).strip("'")
+    options = list(FAMILIES) if chooser == "geometry" else list(STEPS)
+    tag = error["input"].get(chooser) if isinstance(error["input"], dict) else None
+    reason = (
+        "required"
+        if tag is None
+        else f"{show(tag)} is not in this version"
+        if tag in LATER_FAMILIES
+        else f"{show(tag)} is not known"
+    )
+    return f"{key}.{chooser}", f"{reason} (allowed: {', '.join(options)})"
 
 
 def unknown_key(key: str, owner: type[Table]) -> str:
@@ -115,8 +121,11 @@ def _follow(
         if isinstance(part, int):
             path[-1] += f"[{part}]"
             continue
-        inner = table_of(field) if field is not None else None
-        owner = inner or owner
+        inner = tables_of(field) if field is not None else []
+        if len(inner) > 1 and part in STEPS:  # the kind of the table, which is no key
+            owner, field = STEPS[part], None
+            continue
+        owner = inner[0] if inner else owner
         field = keys_of(owner).get(part)
         path.append(written_key(part))
     return path, owner, field

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
@@ -12,11 +13,13 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.base import Table, wrong
-from dfx_homog.runfile.geometry import Geometry
+from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.types import (
+    Accuracy,
     Allowed,
     BelowCapacity,
+    Conditions,
     Count,
     Flag,
     Formula,
@@ -31,8 +34,11 @@ from dfx_homog.runfile.types import (
     Periods,
     Positive,
     Preset,
+    Quantity,
+    Ranks,
     ReversibleHeat,
     Scheme,
+    Sizes,
     Units,
     number_in,
 )
@@ -233,11 +239,32 @@ class Convergence(Table):
         return levels
 
 
+class Rve(Table):
+    """[rve]: apparent tensors against sample size, under several boundary conditions, over an ensemble."""
+
+    quantity: Quantity = Field(default="B", description="the tensor")
+    sizes: Sizes = Field(
+        description="edges of the samples: fractions of an image's edge; unit cells of a mesh; multiples of the "
+        "edge of a random medium"
+    )
+    realisations: Count = Field(
+        default=1, description="samples of each size: places in an image, seeds of a random medium"
+    )
+    conditions: Conditions = Field(
+        default=("periodic",),
+        description="conditions on the samples' faces: PBC, KUBC (potential), SUBC (flux), fixed ends with "
+        "insulated sides",
+    )
+    accuracy: Accuracy = Field(
+        default=0.05, description="relative error of one sample for which the RVE size is estimated"
+    )
+    ranks_per_sample: Ranks = Field(default=0, description="ranks that solve one sample together; 0: chosen")
+
+
 class Run(Table):
     """A run file. Tables without defaults are None where absent; `require` asks for those needed."""
 
     LATER: ClassVar[dict[str, str]] = {
-        "rve": "the command rve is missing",
         "battery": "there is no macro level",
         "checkpoint": "runs cannot be interrupted",
     }
@@ -251,6 +278,8 @@ class Run(Table):
     solver: Solver = Field(default_factory=Solver, description="solver")
     homogenised: Homogenised = Field(default_factory=Homogenised, description="meso model")
     convergence: Convergence = Field(default=None, description="levels of the convergence study")  # type: ignore[assignment]
+
+    rve: Rve = Field(default=None, description="samples of the study of representative volumes")  # type: ignore[assignment]
 
     _source: str = PrivateAttr(default="run file")
 
@@ -277,6 +306,19 @@ class Run(Table):
     def source(self) -> str:
         """The file the run came from, for messages."""
         return self._source
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file the run came from. Files that a run file names are absolute paths in the models."""
+        return Path(self._source).parent
+
+    def meshes(self) -> dict[str, MeshGeometry]:
+        """The microstructures that are meshed."""
+        return {n: cast(MeshGeometry, s) for n, s in self.microstructure.items() if not s.is_voxels}
+
+    def images(self) -> dict[str, VoxelGeometry]:
+        """The microstructures that are made of voxels."""
+        return {n: cast(VoxelGeometry, s) for n, s in self.microstructure.items() if s.is_voxels}
 
     def problem(self, key: str, reason: str) -> BadInput:
         """The error to raise for a value that turns out to be wrong: BadInput that names file and key."""

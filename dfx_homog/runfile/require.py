@@ -6,20 +6,27 @@ from collections.abc import Iterator
 
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.runfile.geometry import Electrolyte, Geometry, WithSolid
+from dfx_homog.runfile.geometry import MeshGeometry
+from dfx_homog.runfile.microstructure import WithSolid
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
+from dfx_homog.runfile.plane import Electrolyte
+from dfx_homog.runfile.solid3d import MeshFile, RandomSpheres
+from dfx_homog.runfile.voxels import GaussianField, Image
 
+PLANE = "electrolyte, laminate, checkerboard, disks, ellipse, wavy, in two dimensions"
 MODELS = ("resolved", "homogenised", "convergence")
-COMMANDS = ("cell", *MODELS)
+COMMANDS = ("cell", "rve", *MODELS)
 #: Commands of the interface that this version does not offer.
-LATER_COMMANDS = ("rve", "scaling", "citations")
+LATER_COMMANDS = ("scaling", "citations")
 
 
 def require(run: Run, command: str) -> None:
-    """Raises BadInput unless `run` has all that `command` (cell, resolved, homogenised, convergence) needs.
+    """Raises BadInput unless `run` has all that `command` (cell, rve, resolved, homogenised, convergence) needs.
 
     `cell` needs microstructures only; a coefficient that is missing leaves its tensor undefined.
     """
+    if command == "rve":
+        _require_samples(run)
     if command in MODELS:
         _require_tables(run, command)
         _require_regions(run, command)
@@ -40,6 +47,48 @@ def suited_to(run: Run) -> dict[str, str]:
     return {command: reason(command) for command in COMMANDS}
 
 
+def _require_samples(run: Run) -> None:
+    """[rve] fits every microstructure: the coefficient of its quantity, and sizes that its samples can have."""
+    if run.rve is None:
+        raise run.problem("[rve]", "required by rve (allowed: a table [rve])")
+    for name, spec in run.microstructure.items():
+        for key in {"S": ("sigma_s",), "B": (), "K": ("k_s", "k_e")}[run.rve.quantity]:
+            if isinstance(spec, Electrolyte) and key != "k_e":
+                if run.rve.quantity == "K":
+                    continue
+                raise run.problem("rve.quantity", f'"S" does not exist in {name}, which has no solid')
+            if getattr(spec, key) is None:
+                raise run.problem(
+                    f"microstructure.{name}.{key}",
+                    f"required by rve of {run.rve.quantity} (allowed: a number > 0)",
+                )
+        for size in run.rve.sizes:
+            if isinstance(spec, Image) and size > 1.0:
+                raise run.problem(
+                    "rve.sizes",
+                    f"{size:g} is more than {name}, an image, has (allowed: fractions of its edge, <= 1)",
+                )
+            if not isinstance(spec, Image | GaussianField | RandomSpheres) and size != int(size):
+                raise run.problem(
+                    "rve.sizes", f"{size:g} unit cells of {name} do not exist (allowed: whole numbers)"
+                )
+
+
+def _require_plane_meshes(run: Run, command: str) -> None:
+    """The models know meshed unit cells in the plane only."""
+    meshes = run.meshes()
+    for name, spec in run.microstructure.items():
+        key = f"microstructure.{name}.geometry"
+        if name not in meshes or isinstance(spec, MeshFile):
+            raise run.problem(
+                key, f'"{spec.geometry}" is not in this version of {command} (allowed: {PLANE})'
+            )
+        if meshes[name].dim != 2:
+            raise run.problem(
+                key, f"three dimensions are not in this version of {command} (allowed: {PLANE})"
+            )
+
+
 def _require_tables(run: Run, command: str) -> None:
     tables = ["cell", "parameters", "protocol", "time"] + ["convergence"] * (command == "convergence")
     for table in tables:
@@ -48,12 +97,13 @@ def _require_tables(run: Run, command: str) -> None:
 
 
 def _require_regions(run: Run, command: str) -> None:
-    cells = run.microstructure
     for name in REGIONS:
-        if name not in cells:
+        if name not in run.microstructure:
             raise run.problem(
                 f"microstructure.{name}", f"required by {command} (allowed: a table [microstructure.{name}])"
             )
+    _require_plane_meshes(run, command)
+    cells = run.meshes()
     for name in cells:
         if name not in REGIONS:
             raise run.problem(
@@ -85,7 +135,7 @@ def _require_regions(run: Run, command: str) -> None:
             )
 
 
-def _coefficients(name: str, spec: Geometry) -> Iterator[str]:
+def _coefficients(name: str, spec: MeshGeometry) -> Iterator[str]:
     """Material keys that the models need in a region; solid in the separator carries heat only."""
     yield from ("k_e", "rho_cp_e")
     if isinstance(spec, WithSolid):

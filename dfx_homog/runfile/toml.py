@@ -9,7 +9,10 @@ from typing import Any
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """`table` (strings, booleans, numbers, lists, tables) as TOML that tomllib reads back to equal values."""
+    """`table` (strings, booleans, numbers, lists, tables) as TOML that tomllib reads back to equal values.
+
+    Keys that are whole numbers become text, the only kind that TOML has.
+    """
     return "\n\n".join(_sections("", table)) + "\n"
 
 
@@ -22,8 +25,9 @@ def _sections(name: str, table: Mapping[str, Any]) -> list[str]:
     return sections
 
 
-def written_key(key: str) -> str:
+def written_key(key: str | int) -> str:
     """The key as TOML has it: bare, or in quotes with escapes."""
+    key = str(key)
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
 
 

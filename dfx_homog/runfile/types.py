@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator
 
+CONDITIONS = ("periodic", "dirichlet", "flux", "through")
 LARGEST_COUNT = 1_000_000  # of unit cells or elements along one direction; keeps node numbers inside 64 bits
 
 
@@ -64,12 +65,12 @@ def whole_number_in(value: Any, least: int, most: int) -> int:
     return value
 
 
-def list_of(value: Any, item: Callable[[Any], Any], length: int | None = None) -> tuple[Any, ...]:
-    """`value` as a tuple of checked items, of the given length or at least one item long."""
+def list_of(value: Any, item: Callable[[Any], Any], *lengths: int) -> tuple[Any, ...]:
+    """`value` as a tuple of checked items, of one of the given lengths or else at least one item long."""
     if not isinstance(value, list | tuple):
         raise ValueError(f"{show(value)} is not a list")
-    if length is not None and len(value) != length:
-        raise ValueError(f"{show(value)} has {len(value)} entries, not {length}")
+    if lengths and len(value) not in lengths:
+        raise ValueError(f"{show(value)} has {len(value)} entries, not {' or '.join(map(str, lengths))}")
     if not value:
         raise ValueError("the list is empty")
     return tuple(item(v) for v in value)
@@ -96,30 +97,6 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _symmetric_positive(rows: tuple[tuple[float, ...], ...]) -> bool:
-    """Whether a matrix is symmetric positive definite (Cholesky's algorithm gets to its end)."""
-    n = len(rows)
-    lower = [[0.0] * n for _ in range(n)]
-    for i in range(n):
-        for j in range(i + 1):
-            if rows[i][j] != rows[j][i]:
-                return False
-            rest = rows[i][j] - sum(lower[i][k] * lower[j][k] for k in range(j))
-            if i == j and rest <= 0.0:
-                return False
-            lower[i][j] = math.sqrt(rest) if i == j else rest / lower[j][j]
-    return True
-
-
-def _conductivity(value: Any) -> float | tuple[tuple[float, ...], ...]:
-    if not isinstance(value, list | tuple):
-        return number_in(value, above=0.0)
-    rows: tuple[tuple[float, ...], ...] = list_of(value, lambda row: list_of(row, number_in, 2), 2)
-    if not _symmetric_positive(rows):
-        raise ValueError(f"{show(value)} is not symmetric and positive definite")
-    return rows
-
-
 def _periods(value: Any) -> tuple[int, ...]:
     return list_of(value, lambda v: whole_number_in(v, 1, LARGEST_COUNT), 3)
 
@@ -139,6 +116,18 @@ def _absolute_temperature_heat(value: Any) -> float | str:
     return "auto" if value == "auto" else number_in(value)
 
 
+def _condition(value: Any) -> str:
+    if value not in CONDITIONS or not isinstance(value, str):
+        raise ValueError(f"{show(value)} is not known")
+    return value
+
+
+def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{show(list(values))} has an entry twice")
+    return values
+
+
 Number = Annotated[float, Allowed("a number"), PlainValidator(number_in)]
 Positive = Annotated[float, Allowed("a number > 0"), PlainValidator(lambda v: number_in(v, above=0.0))]
 BelowCapacity = Annotated[
@@ -150,46 +139,7 @@ Fraction = Annotated[
     Allowed("a number between 0 and 1, both excluded"),
     PlainValidator(lambda v: number_in(v, above=0.0, below=1.0)),
 ]
-MeshSize = Annotated[
-    float,
-    Allowed("a number > 0 and <= 0.5, in unit-cell lengths"),
-    PlainValidator(lambda v: number_in(v, above=0.0, most=0.5)),
-]
 Flag = Annotated[bool, Allowed("true or false"), PlainValidator(_flag)]
-Order = Annotated[Literal[1, 2], Allowed("1 or 2"), one_of((1, 2))]
-Dimension = Annotated[Literal[2], Allowed("2 in this version"), one_of((2,), later=(3,))]
-Conductivity = Annotated[
-    float | tuple[tuple[float, ...], ...],
-    Allowed("a number > 0, or a symmetric positive definite 2 x 2 tensor as nested lists"),
-    PlainValidator(_conductivity),
-]
-Normal = Annotated[
-    tuple[int, int],
-    Allowed("a list of 2 whole numbers from -100 to 100, not both 0"),
-    PlainValidator(lambda v: _not_all_zero(list_of(v, lambda n: whole_number_in(n, -100, 100), 2))),
-]
-SemiAxes = Annotated[
-    tuple[float, float],
-    Allowed("a list of 2 numbers > 0 such that the turned ellipse lies inside the unit cell"),
-    PlainValidator(lambda v: list_of(v, lambda x: number_in(x, above=0.0), 2)),
-]
-Points = Annotated[
-    tuple[tuple[float, float], ...],
-    Allowed("a list of points [z1, z2] with coordinates from 0 to 1"),
-    PlainValidator(
-        lambda v: list_of(v, lambda p: list_of(p, lambda x: number_in(x, least=0.0, most=1.0), 2))
-    ),
-]
-Lattice = Annotated[
-    Literal["square"],
-    Allowed('"square"; others as centres and radii'),
-    one_of(["square"], later=["hexagonal"]),
-]
-Radii = Annotated[
-    tuple[float, ...],
-    Allowed("a list of numbers > 0, one for each centre"),
-    PlainValidator(lambda v: list_of(v, lambda x: number_in(x, above=0.0))),
-]
 Lateral = Annotated[
     Literal["periodic", "insulated"], Allowed('"periodic" or "insulated"'), one_of(["periodic", "insulated"])
 ]
@@ -236,9 +186,22 @@ Formula = Annotated[
 ReversibleHeat = Annotated[
     float | str, Allowed('a number or "auto"'), PlainValidator(_absolute_temperature_heat)
 ]
-
-
-def _not_all_zero(value: tuple[int, ...]) -> tuple[int, ...]:
-    if not any(value):
-        raise ValueError(f"{show(list(value))} is no direction")
-    return value
+Quantity = Annotated[Literal["S", "B", "K"], Allowed('"S", "B" or "K"'), one_of(["S", "B", "K"])]
+Sizes = Annotated[
+    tuple[float, ...],
+    Allowed("a list of different numbers > 0"),
+    PlainValidator(lambda v: _different(list_of(v, lambda x: number_in(x, above=0.0)))),
+]
+Conditions = Annotated[
+    tuple[str, ...],
+    Allowed(f"a list of different ones of {', '.join(CONDITIONS)}"),
+    PlainValidator(lambda v: _different(list_of(v, _condition))),
+]
+Accuracy = Annotated[
+    float,
+    Allowed("a number > 0 and < 1"),
+    PlainValidator(lambda v: number_in(v, above=0.0, below=1.0)),
+]
+Ranks = Annotated[
+    int, Allowed("a whole number >= 0"), PlainValidator(lambda v: whole_number_in(v, 0, LARGEST_COUNT))
+]
