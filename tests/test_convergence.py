@@ -139,6 +139,7 @@ def numbers(value: Any, path: str = "") -> dict[str, float]:
     if isinstance(value, dict):
         skip = (
             "seconds",
+            "memory",
             "ranks",
             "iterations",
             "krylov",

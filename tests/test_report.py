@@ -247,7 +247,7 @@ def test_cell(tmp_path: Path) -> None:
     result = {"microstructures": {name: tensor_entry() for name in names}}
     (tmp_path / "result.json").write_text(json.dumps(result), encoding="utf-8")
     text = write_report(tmp_path).read_text(encoding="utf-8")
-    assert anchors(text) == ["problem", "coefficients", "limits", "provenance"]
+    assert anchors(text) == ["problem", "coefficients", "pybamm", "limits", "provenance"]
     assert list(pictures(text)) == ["effective tensors and bounds"]
     assert all(name in text for name in names)
     assert "./dfx -n 2 cell run.toml" in text
@@ -298,7 +298,12 @@ def test_figure(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert draw_figure([str(finished), str(tmp_path / "a.pdf")]) == 2
     history(tmp_path / "history.csv", 0.0)
     assert draw_figure([str(tmp_path), str(png)]) == 2
-    assert "no errors against delta" in capsys.readouterr().err
+    assert "nothing to draw (needed for any picture" in capsys.readouterr().err
+    assert draw_figure([str(finished), str(png), "slices"]) == 2
+    assert draw_figure([str(finished), str(png), "photo"]) == 2
+    assert (
+        "photo: no such picture (allowed: convergence, rve, slices, segmentation)" in capsys.readouterr().err
+    )
 
 
 def test_leftover_levels_are_ignored(tmp_path: Path) -> None:

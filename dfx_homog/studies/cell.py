@@ -1,32 +1,75 @@
-"""`dfx-homog cell`: effective tensors of every microstructure of a run file."""
+"""`dfx-homog cell`: effective tensors of every microstructure of a run file, meshes and voxel images alike."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from mpi4py import MPI
 
 from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.microstructure.unitcell import UnitCell
+from dfx_homog.models.medium import Json
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
-from dfx_homog.studies.progress import begin, finish
+from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.setup import Problem
+from dfx_homog.voxels.grid import VoxelGrid
 
 
 def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
     """Solve all cell problems; result.json as docs/results.md says."""
     comm = MPI.COMM_WORLD
     problem = Problem(comm, run, opts.petsc)
-    cells = problem.unit_cells()
+    cells = problem.unit_cells(out)
+    images = problem.grids()
     with begin(run, out, opts, comm) as log:
-        media = problem.effective_media(cells)
-        result = {"ranks": comm.size, "microstructures": {name: m.to_json() for name, m in media.items()}}
-        for name, medium in media.items():
-            entry = medium.to_json()
-            log.say(f"{name}: phi_e = {entry['phi_e']:.6g}, a = {entry['a']:.6g}, theta = {entry['theta']}")
-            for tensor in ("S", "B", "K"):
-                log.say(f"  {tensor} = {entry[tensor]}")
-        write_arrays(out / "fields.npz", pictures.unit_cells(cells), comm)
-        write_json(out / "result.json", result, comm)
+        arrays = pictures.unit_cells(cells)
+        for name, (grid, panels) in images.items():
+            arrays |= _pictures(grid)
+            if panels is not None:
+                arrays |= pictures.segmentation(name, panels)
+        write_arrays(out / "fields.npz", arrays, comm)
+        geometries: dict[str, UnitCell | VoxelGrid] = {
+            **cells,
+            **{n: grid for n, (grid, _) in images.items()},
+        }
+        entries: Json = {}
+        for name in run.microstructure:
+            geometry = geometries[name]
+            log.say(f"{name}: {_size(geometry)}")
+            entries[name] = problem.medium(name, geometry, partial(_tell, log, name)).to_json()
+            _summary(log, name, entries[name])
+        write_json(out / "result.json", {"ranks": comm.size, "microstructures": entries}, comm)
         finish(out, comm, log)
+
+
+def _pictures(grid: VoxelGrid) -> pictures.Arrays:
+    """Slices of an image. Collective; ranks without planes have none."""
+    busy = grid.busy()
+    if busy is None:
+        return {}
+    arrays = pictures.voxel_slices(busy)
+    if busy.comm is not grid.comm:
+        busy.comm.Free()
+    return arrays
+
+
+def _tell(log: Log, name: str, text: str) -> None:
+    log.say(f"{name}: {text}")
+
+
+def _size(geometry: UnitCell | VoxelGrid) -> str:
+    if isinstance(geometry, UnitCell):
+        kind = {2: "triangles", 3: "tetrahedra"}[geometry.dim]
+        return f"{len(geometry.cells)} {kind} of order {geometry.order}, {len(geometry.points)} nodes"
+    return f"{' x '.join(str(geometry.shape[axis]) for axis in geometry.axes)} voxels"
+
+
+def _summary(log: Log, name: str, entry: Json) -> None:
+    log.say(f"{name}: phi_e = {entry['phi_e']:.6g}, a = {entry['a']:.6g}, theta = {entry['theta']}")
+    for tensor in ("S", "B", "K"):
+        log.say(f"  {tensor} = {entry[tensor]}")
+    for tensor, (low, high) in entry.get("bracket", {}).items():
+        log.say(f"  diagonal of {tensor} from {low} (fv) to {high} (q1)")

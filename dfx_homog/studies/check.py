@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
-from dfx_homog.microstructure.build import face_breaks
+from dfx_homog.microstructure.build import validate
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
-from dfx_homog.runfile import ELECTRODES, REGIONS, Run, suited_to
+from dfx_homog.runfile import (
+    ELECTRODES,
+    REGIONS,
+    GaussianField,
+    Image,
+    LevelSet,
+    MeshFile,
+    MeshGeometry,
+    RandomSpheres,
+    Run,
+    Spheres,
+    VoxelGeometry,
+    suited_to,
+)
 
 #: Memory per unknown of the resolved model, by preset and order: slope of the peak memory of one rank between
 #: 8e3 and 6.6e4 (order 1) or 3.2e4 and 2.6e5 unknowns (order 2) on wavy cells, 2.0, 2.4, 2.8 and 4.0 kB, and
@@ -20,20 +35,61 @@ BYTES_PER_UNKNOWN = {("iterative", 1): 2200, ("iterative", 2): 2700, ("direct", 
 BYTES_PER_RANK = 220e6
 #: Unit cells of more triangles than this in all are not meshed, only estimated from the mesh size.
 MESHED = 200_000
+#: Tetrahedra in the unit cube times mesh_size^3, measured on each family at mesh sizes from 0.2 to 0.07: 5 to 15 by
+#: gmsh (over 60 where balls overlap, whose necks are graded), 15 to 20 where a background mesh is cut.
+TETRAHEDRA, TETRAHEDRA_CUT = 10, 15
+#: Memory a voxel, by discretisation: slope of the peak memory of one rank between 96^3 and 160^3 voxels of a Gaussian
+#: field with S, B and K, 96 (fv) and 143 (q1).
+BYTES_PER_VOXEL = {"fv": 100, "q1": 150, "both": 150}
 
 
 def check_geometries(run: Run) -> None:
-    """Raises BadInput for a microstructure that has no good mesh, as far as that shows without meshing."""
+    """Raises BadInput for a microstructure that has no good mesh or file, as far as that shows without making it."""
     for name, spec in run.microstructure.items():
         try:
-            face_breaks(spec)
+            if isinstance(spec, Image):
+                image_edges(spec)
+            elif name in run.meshes():
+                if isinstance(spec, MeshFile):
+                    _check_file(spec)
+                validate(run.meshes()[name])
         except BadInput as error:
             raise run.problem(f"microstructure.{name}", str(error)) from None
 
 
-def _triangles(mesh_size: float) -> int:
-    """Equilateral triangles of this edge in the unit square."""
-    return math.ceil(4 / (3**0.5 * mesh_size**2))
+def _check_file(spec: MeshFile) -> None:
+    path = Path(spec.file)
+    if not path.is_file():
+        raise BadInput(f"file: {path}: no such file")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"file: {path}: cannot be read")
+
+
+def image_edges(spec: Image) -> tuple[int, ...]:
+    """Voxels along each axis of the (cropped) image; reads the file's header only. Raises BadInput."""
+    from dfx_homog.voxels.image_file import (
+        open_image,
+    )  # its library takes long to import
+
+    whole = open_image(Path(spec.file), spec.shape, spec.dtype).shape
+    for key in ("crop", "voxel_size"):
+        given = getattr(spec, key)
+        if given is not None and len(given) != len(whole):
+            raise BadInput(f"{key}: has {len(given)} entries, the image has {len(whole)} axes")
+    if spec.crop is None:
+        return whole
+    for (first, end), edge in zip(spec.crop, whole, strict=True):
+        if end > edge:
+            raise BadInput(f"crop: [{first}, {end}] reaches beyond an axis of {edge} voxels")
+    return tuple(end - first for first, end in spec.crop)
+
+
+def _elements(spec: MeshGeometry) -> int:
+    """Equilateral triangles of this edge in the unit square, or tetrahedra of about this edge in the unit cube."""
+    if spec.dim == 3:
+        cut = isinstance(spec, LevelSet | RandomSpheres)
+        return math.ceil((TETRAHEDRA_CUT if cut else TETRAHEDRA) / spec.mesh_size**3)
+    return math.ceil(4 / (3**0.5 * spec.mesh_size**2))
 
 
 def _nodes(cell: UnitCell, phase: int | None = None) -> int:
@@ -53,19 +109,20 @@ def describe(run: Run) -> str:
     from dfx_homog.studies.march import step_count
     from dfx_homog.studies.setup import Problem  # only here: refusing a run file must not wait for DOLFINx
 
-    estimates = {name: _triangles(spec.mesh_size) for name, spec in run.microstructure.items()}
-    problem = Problem(MPI.COMM_SELF, run)
-    cells = problem.unit_cells() if sum(estimates.values()) <= MESHED else None
+    meshes = run.meshes()
+    plane = len(meshes) == len(run.microstructure) and all(spec.dim == 2 for spec in meshes.values())
+    cells = None
+    if plane and sum(_elements(spec) for spec in meshes.values()) <= MESHED:
+        cells = Problem(MPI.COMM_SELF, run).unit_cells()
     reasons = suited_to(run)
     lines = [f"{run.source}: valid", f"suits: {', '.join(c for c, reason in reasons.items() if not reason)}"]
     lines += [f"not {c}: {r.removeprefix(f'{run.source}: ')}" for c, r in reasons.items() if r]
-    for name, spec in run.microstructure.items():
-        text = f"unit cell {name}: {spec.geometry}, order {spec.order}, mesh size {spec.mesh_size:g}"
-        if cells is None or name not in cells:
-            lines.append(f"{text}, about {estimates[name]} triangles")
-        else:
-            size = f"{len(cells[name].cells)} triangles, {len(cells[name].points)} nodes"
-            lines.append(f"{text}, {size}, solid fraction {cells[name].phase_fraction(SOLID):.4f}")
+    for name in run.microstructure:
+        lines.append(
+            _describe_mesh(name, meshes[name], cells) if name in meshes else _describe_voxels(run, name)
+        )
+    if not reasons["rve"]:
+        lines.append(_describe_samples(run))
     if not reasons["homogenised"]:
         end = sum(step.duration for step in run.protocol.steps)
         steps = f"{step_count(run)} steps of at most {run.time.dt:g}"
@@ -74,12 +131,53 @@ def describe(run: Run) -> str:
     return "\n".join(lines)
 
 
+def _describe_mesh(name: str, spec: MeshGeometry, cells: dict[str, UnitCell] | None) -> str:
+    if isinstance(spec, MeshFile):
+        return f"unit cell {name}: mesh, order {spec.order}, from {spec.file}"
+    text = f"unit cell {name}: {spec.geometry}, order {spec.order}, mesh size {spec.mesh_size:g}"
+    if cells is None or name not in cells:
+        more = ", more where balls overlap" if isinstance(spec, Spheres) else ""
+        return f"{text}, about {_elements(spec)} {'triangles' if spec.dim == 2 else 'tetrahedra'}{more}"
+    size = f"{len(cells[name].cells)} triangles, {len(cells[name].points)} nodes"
+    return f"{text}, {size}, solid fraction {cells[name].phase_fraction(SOLID):.4f}"
+
+
+def _describe_voxels(run: Run, name: str) -> str:
+    spec = run.images()[name]
+    shape = _shape(spec)
+    text = f"unit cell {name}: {spec.geometry}, {spec.discretisation}, "
+    memory = _bytes(math.prod(shape) * BYTES_PER_VOXEL[spec.discretisation])
+    size = " x ".join(map(str, shape))
+    return f"{text}{size} voxels, memory about {memory} in all and {_bytes(BYTES_PER_RANK)} a rank"
+
+
+def _shape(spec: VoxelGeometry) -> tuple[int, ...]:
+    """Voxels along each axis of the image that is used."""
+    if isinstance(spec, RandomSpheres):
+        return (spec.voxels or 0,) * 3
+    if isinstance(spec, GaussianField):
+        return (spec.voxels,) * spec.dim
+    return image_edges(spec)
+
+
+def _describe_samples(run: Run) -> str:
+    """Sizes x realisations x conditions of every microstructure."""
+    rve = run.rve
+    of = len(rve.sizes) * rve.realisations
+    samples = of * len(rve.conditions) * len(run.microstructure)
+    sizes = ", ".join(f"{size:g}" for size in rve.sizes)
+    return (
+        f"rve: {samples} apparent {rve.quantity} of {of * len(run.microstructure)} samples "
+        f"(sizes {sizes}; {rve.realisations} of each; {', '.join(rve.conditions)})"
+    )
+
+
 def _describe_models(run: Run, cells: dict[str, UnitCell] | None, levels: bool) -> list[str]:
     if cells is None:
         return [f"unknowns and memory: not counted for unit cells of over {MESHED} triangles"]
     isothermal = run.parameters.isothermal
     each = [tile_unknowns(cells[n], inert=n not in ELECTRODES, isothermal=isothermal) for n in REGIONS]
-    order, preset = run.microstructure["negative"].order, run.solver.preset
+    order, preset = run.meshes()["negative"].order, run.solver.preset
     lines = []
     for periods in run.convergence.periods if levels else [run.cell.periods]:
         unknowns = math.prod(run.cell.lateral_periods) * sum(

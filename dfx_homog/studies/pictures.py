@@ -1,7 +1,7 @@
-"""Arrays for the report's pictures: unit cells, the coarsest resolved mesh, profiles, particles.
+"""Arrays for the report's pictures: unit cells, voxel images, the coarsest resolved mesh, profiles, particles.
 
-Only what a picture can show leaves the ranks: clouds of nodal values are thinned before they are gathered, and a mesh
-is gathered only if it is small.
+Only what a picture can show leaves the ranks: clouds of nodal values are thinned before they are gathered, of voxel
+images there are slices, and a mesh is gathered only if it is small.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dfx_homog.microstructure.unitcell import SOLID, UnitCell
 from dfx_homog.models.fields import NAMES
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.studies.reference import MesoState
+from dfx_homog.studies.slices import mid_planes, plane_cut
+from dfx_homog.voxels.grid import VoxelGrid
 
 CLOUD = 3000  # points of a profile
 MESH_LIMIT = 40_000  # cells of a mesh that is drawn
@@ -24,15 +26,54 @@ Arrays = dict[str, Any]
 
 
 def unit_cells(cells: dict[str, UnitCell]) -> Arrays:
-    """Points, triangles and phases of each unit cell."""
+    """Points, triangles and phases of each unit cell; of one in three dimensions, its cuts with the mid-planes.
+
+    cell_NAME_cut_D: (n, 4, 2) corners, in the plane z_D = 1/2, of what the plane cuts from the tetrahedra, and
+    cell_NAME_cut_D_phase: (n,); left out where there are too many to draw. cell_NAME_elements: tetrahedra in all.
+    """
     out: Arrays = {}
     for name, cell in cells.items():
-        out |= {
-            f"cell_{name}_points": cell.points,
-            f"cell_{name}_cells": cell.cells,
-            f"cell_{name}_phase": cell.phase,
-        }
+        if cell.dim == 2:
+            out |= {
+                f"cell_{name}_points": cell.points,
+                f"cell_{name}_cells": cell.cells,
+                f"cell_{name}_phase": cell.phase,
+            }
+            continue
+        out[f"cell_{name}_elements"] = len(cell.cells)
+        for axis in range(3):
+            polygons, phase = plane_cut(cell.points, cell.cells, cell.phase, axis)
+            if len(polygons) <= MESH_LIMIT:
+                out[f"cell_{name}_cut_{axis + 1}"] = polygons.astype(np.float32)
+                out[f"cell_{name}_cut_{axis + 1}_phase"] = phase
     return out
+
+
+def voxel_slices(grid: VoxelGrid) -> Arrays:
+    """The phases of a voxel image in its mid-planes. Collective; for rank 0 to write.
+
+    slice_NAME_D: uint8 codes in the plane in the middle of direction D, rows along the first of the other two; in two
+    dimensions slice_NAME_1, the image. slice_NAME_values, slice_NAME_solid: per code its label and whether it is
+    solid. slice_NAME_edges: lengths of the image. slice_NAME_shape: its voxels.
+    """
+    name = grid.name
+    image = np.squeeze(grid.codes, axis=1) if grid.dim == 2 else grid.codes
+    shape = tuple(grid.shape[axis] for axis in grid.axes)
+    out: Arrays = {
+        f"slice_{name}_values": np.array(grid.values),
+        f"slice_{name}_solid": grid.is_solid,
+        f"slice_{name}_edges": np.array(grid.edges),
+        f"slice_{name}_shape": np.array(shape),
+    }
+    for axis, picture in mid_planes(grid.comm, image, grid.start, shape).items():
+        if picture is not None:
+            out[f"slice_{name}_{axis + 1}"] = picture
+    return out
+
+
+def segmentation(name: str, panels: Arrays) -> Arrays:
+    """What `voxels.segmentation.segment` shows of its steps, under names for the report."""
+    return {f"segmentation_{name}_{key}": value for key, value in panels.items()}
 
 
 def meso(state: MesoState) -> Arrays:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from dfx_homog.microstructure.build import build_unit_cell, face_breaks
+from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_breaks
 from dfx_homog.microstructure.components import connected_components
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
 from dfx_homog.models.homogenised import HomogenisedModel
+from dfx_homog.models.medium import Medium, check_coefficients
 from dfx_homog.models.meso import coefficients
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import physics_from_run
-from dfx_homog.runfile import ELECTRODES, REGIONS, Geometry, Run
+from dfx_homog.runfile import ELECTRODES, REGIONS, MeshGeometry, Run
+from dfx_homog.runfile.microstructure import tensor_of_other_size
+from dfx_homog.voxels.grid import VoxelGrid
+
+LARGE = 200_000  # cells of a mesh that ranks map from a file
+#: Relative residual of the cell problems of a mesh by dimension: the error of the diagonal is of its square. In the
+#: plane the last digits cost nothing.
+TOLERANCE = {2: 1e-13, 3: 1e-10}
+Panels = dict[str, Any]  # pictures of a segmentation
 
 
 @dataclass(frozen=True)
@@ -27,14 +39,16 @@ class Problem:
     run: Run
     petsc: tuple[str, ...] = ()
 
-    def unit_cells(self) -> dict[str, UnitCell]:
-        """Mesh of every microstructure of the run file.
+    def unit_cells(self, out: Path | None = None) -> dict[str, UnitCell]:
+        """Mesh of every microstructure of the run file that is meshed.
 
         The three regions of a battery cell get the same nodes on their faces z1 = 0 and z1 = 1, so that tiles fit.
+        out: large meshes are written there once, and mapped into memory by the ranks instead of copied to them
+        Raises BadInput.
         """
-        run, specs = self.run, self.run.microstructure
+        run, specs = self.run, self.run.meshes()
         joined = REGIONS if run.cell is not None and all(name in specs for name in REGIONS) else ()
-        alone = {n: build_unit_cell(n, spec, self.comm) for n, spec in specs.items() if n not in joined}
+        alone = {n: self._unit_cell(n, spec, out) for n, spec in specs.items() if n not in joined}
         if not joined:
             return alone
         orders = {name: specs[name].order for name in REGIONS}
@@ -47,15 +61,74 @@ class Problem:
         fitted = {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
         return {name: (fitted | alone)[name] for name in specs}
 
-    def effective_media(self, cells: dict[str, UnitCell]) -> dict[str, EffectiveMedium]:
-        """Cell problems of every microstructure."""
-        preset = self.run.solver.preset
-        return {
-            name: effective_medium(
-                self.comm, cell, material(self.run.microstructure[name]), preset=preset, user=self.petsc
+    def _unit_cell(self, name: str, spec: MeshGeometry, out: Path | None) -> UnitCell:
+        comm, folder = self.comm, self.run.folder
+        if out is None or comm.size == 1:
+            cell = build_unit_cell(name, spec, comm, folder=folder)
+        else:
+            cell = self._mapped_cell(name, spec, out / "mesh" / name)
+        if key := tensor_of_other_size(spec, cell.dim):
+            raise self.run.problem(
+                f"microstructure.{name}.{key}",
+                f"is not a {cell.dim} x {cell.dim} tensor, but the unit cell has {cell.dim} dimensions",
             )
+        return cell
+
+    def _mapped_cell(self, name: str, spec: MeshGeometry, path: Path) -> UnitCell:
+        """Made on rank 0; a large one reaches the others through a file."""
+        comm = self.comm
+        made: UnitCell | None = None
+        error: Exception | None = None
+        if comm.rank == 0:
+            try:
+                made = build_unit_cell(name, spec, MPI.COMM_SELF, folder=self.run.folder)
+                if large := len(made.cells) > LARGE:
+                    made.save(path)
+            except Exception as raised:  # the other ranks wait for the broadcast
+                error = raised
+        error, large = comm.bcast((error, large) if comm.rank == 0 and error is None else (error, False))
+        if error is not None:
+            raise error
+        return UnitCell.load(path) if large else broadcast(comm, made)
+
+    def grids(self) -> dict[str, tuple[VoxelGrid, Panels | None]]:
+        """Image of every microstructure that is made of voxels, with pictures of its segmentation. Raises BadInput."""
+        from dfx_homog.voxels.image import load_image
+
+        images = self.run.images()
+        found = {n: load_image(self.comm, n, spec, self.run.folder) for n, spec in images.items()}
+        for name, (grid, _) in found.items():
+            check_coefficients(grid, images[name])
+        return found
+
+    def effective_media(self, cells: dict[str, UnitCell]) -> dict[str, EffectiveMedium]:
+        """Cell problems of every mesh, with correctors."""
+        preset, specs = self.run.solver.preset, self.run.microstructure
+        return {
+            name: effective_medium(self.comm, cell, material(specs[name]), preset=preset, user=self.petsc)
             for name, cell in cells.items()
         }
+
+    def medium(self, name: str, geometry: UnitCell | VoxelGrid, tell: Callable[[str], None]) -> Medium:
+        """Cell problems of one microstructure, on its mesh or its voxels, without correctors.
+
+        tell: gets a line for each step
+        """
+        spec = self.run.microstructure[name]
+        if isinstance(geometry, UnitCell):
+            return effective_medium(
+                self.comm,
+                geometry,
+                material(spec),
+                preset=self.run.solver.preset,
+                rtol=TOLERANCE[geometry.dim],
+                correctors=False,
+                user=self.petsc,
+                tell=tell,
+            )
+        from dfx_homog.models.voxel_medium import voxel_medium
+
+        return voxel_medium(geometry, spec, user=self.petsc, tell=tell)
 
     def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
         """The resolved model with the given unit cells through the regions."""
@@ -140,6 +213,6 @@ class Problem:
                     )
 
 
-def material(spec: Geometry) -> Material:
+def material(spec: Any) -> Material:
     """Coefficients of a microstructure's two phases."""
     return Material(spec.sigma_s, spec.k_s, spec.k_e, spec.rho_cp_s, spec.rho_cp_e)
