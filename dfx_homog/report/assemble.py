@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from dfx_homog.report import sections, summary, tables
+from dfx_homog.report import sections, sections_cell, sections_rve, summary, tables
 from dfx_homog.report.data import Study
 from dfx_homog.report.html import Numbered, page, section
 from dfx_homog.report.style import style
@@ -38,9 +38,28 @@ def document(study: Study) -> str:
 def _sections(study: Study, numbers: Numbered) -> list[str]:
     running = section("progress", "Progress", tables.progress(study, numbers)) if not study.finished else ""
     problem = sections.problem(study, numbers)
+    grey = sections_cell.segmentation(study, numbers)
     coefficients = sections.coefficients(study, numbers)
+    if study.kind == "rve":
+        return [
+            problem,
+            sections_rve.sizes(study, numbers),
+            sections_rve.order(study, numbers),
+            sections_rve.scatter(study, numbers),
+            sections_rve.phases(study, numbers),
+            sections.limits(study),
+            sections.provenance(study, numbers),
+        ]
     if study.kind == "cell":
-        return [problem, coefficients, sections.limits(study), sections.provenance(study, numbers)]
+        pasted = sections_cell.for_pybamm(study)
+        return [
+            problem,
+            grey,
+            coefficients,
+            pasted,
+            sections.limits(study),
+            sections.provenance(study, numbers),
+        ]
     return [
         running,
         problem,

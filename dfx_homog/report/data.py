@@ -89,7 +89,7 @@ class Level:
 
 @dataclass(eq=False)
 class Study:
-    """A directory of results. kind: "convergence", "cell" or "single" (one model through a protocol)."""
+    """A directory of results. kind: "convergence", "cell", "rve" or "single" (one model through a protocol)."""
 
     directory: Path
     kind: str
@@ -101,6 +101,7 @@ class Study:
     homogenised: History | None = None
     levels: list[Level] = field(default_factory=list)
     arrays: dict[str, Array] = field(default_factory=dict)
+    samples: list[Json] = field(default_factory=list)  # of an RVE study, those solved so far
 
     @property
     def finished(self) -> bool:
@@ -163,6 +164,7 @@ def load(directory: Path) -> Study:
         log=_text(directory / "log.txt"),
         levels=levels,
         arrays=_arrays(directory / "fields.npz"),
+        samples=_samples(directory, result),
     )
     if study.kind == "single":
         study.homogenised = _history(directory / "history.csv", "")
@@ -170,10 +172,10 @@ def load(directory: Path) -> Study:
             study.homogenised.label = study.model
     else:
         study.homogenised = _history(directory / "homogenised" / "history.csv", "homogenised")
-    if not study.tensors and not study.histories:
+    if not study.tensors and not study.histories and not study.samples:
         raise BadInput(
             f"{directory}: nothing to report on (needed: result.json, history.csv, homogenised/history.csv "
-            "or resolved-*/history.csv with at least one row)"
+            "or resolved-*/history.csv with at least one row, or samples/*.json)"
         )
     return study
 
@@ -181,6 +183,8 @@ def load(directory: Path) -> Study:
 def _kind(directory: Path, result: Json | None, levels: list[Level]) -> str:
     if levels or (directory / "homogenised" / "history.csv").is_file():
         return "convergence"
+    if "samples" in (result or {}) or (directory / "samples").is_dir():
+        return "rve"
     if result is not None and "microstructures" in result:
         return "cell"
     return "single"
@@ -203,6 +207,20 @@ def _result(path: Path) -> Json | None:
     if not isinstance(found, dict):
         raise BadInput(f"{path}: must hold an object, as every study of this package writes it")
     return found
+
+
+def _samples(directory: Path, result: Json | None) -> list[Json]:
+    """Samples of an RVE study: of its result, or those that a running study has written one by one."""
+    found = (result or {}).get("samples")
+    if found is None:
+        found = []
+        for path in sorted(directory.glob("samples/*.json")):
+            try:
+                found += json.loads(_text(path)).get("records", [])
+            except (json.JSONDecodeError, AttributeError):
+                continue  # still in the writing
+    keys = ("size", "condition", "tensor")
+    return [s for s in found if isinstance(s, dict) and all(s.get(key) is not None for key in keys)]
 
 
 def _toml(text: str) -> Json:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import shlex
 from html import escape
 
-from dfx_homog.report import plots_error, plots_fields, plots_geometry, plots_time, tables, tables_input
+from dfx_homog.report import (
+    plots_error,
+    plots_fields,
+    plots_geometry,
+    plots_time,
+    sections_cell,
+    sections_rve,
+    tables,
+    tables_effective,
+    tables_input,
+)
 from dfx_homog.report.data import Study
 from dfx_homog.report.html import Numbered, section, table
 from dfx_homog.report.style import short
@@ -21,6 +31,7 @@ def problem(study: Study, numbers: Numbered) -> str:
             "Unit cells Ω = [0, 1]² with solid Ω<sub>s</sub>, electrolyte Ω<sub>e</sub> and the mesh on "
             "which both the cell and particle problems and, tiled, the resolved model are solved.",
         ),
+        sections_cell.microstructures(study, numbers),
         numbers.figure(
             plots_geometry.resolved_mesh(study),
             "coarsest resolved mesh",
@@ -30,7 +41,9 @@ def problem(study: Study, numbers: Numbered) -> str:
         ),
         tables_input.parameters(study, numbers),
     ]
-    return section("problem", "The problem" if study.kind != "cell" else "Microstructures", *parts)
+    return section(
+        "problem", "The problem" if study.kind not in ("cell", "rve") else "Microstructures", *parts
+    )
 
 
 def coefficients(study: Study, numbers: Numbered) -> str:
@@ -40,13 +53,14 @@ def coefficients(study: Study, numbers: Numbered) -> str:
     return section(
         "coefficients",
         "Effective coefficients",
-        tables_input.effective(study.tensors, numbers),
+        tables_effective.effective(study.tensors, numbers),
         numbers.figure(
             plots_geometry.tensor_bounds(study.tensors),
             "effective tensors and bounds",
             "Diagonal entries of the effective tensors between their bounds. Straight channels reach the Voigt "
             "bound; an entry at zero belongs to a direction in which the phase does not percolate.",
         ),
+        sections_cell.further(study, numbers) if study.kind == "cell" else "",
     )
 
 
@@ -210,12 +224,10 @@ LIMITS = (
 
 def limits(study: Study) -> str:
     """What the report does not show."""
-    if study.kind == "cell":
-        items = [
-            "Tensors carry the discretisation error of the mesh given above; refine it before believing "
-            "the last digit.",
-            "Bounds are given for scalar coefficients only.",
-        ]
+    if study.kind == "rve":
+        items = list(sections_rve.LIMITS)
+    elif study.kind == "cell":
+        items = sections_cell.limits(study)
     else:
         items = list(LIMITS if study.kind == "convergence" else LIMITS[:3])
     return section(
@@ -225,7 +237,7 @@ def limits(study: Study) -> str:
 
 def command(study: Study) -> str:
     """The command that repeats the run from the complete input."""
-    name = {"convergence": "convergence", "cell": "cell"}.get(study.kind, study.model)
+    name = study.model if study.kind == "single" else study.kind
     ranks = study.facts.get("ranks", "1")
     parallel = ["-n", ranks] if ranks.isdigit() and int(ranks) > 1 else []
     return shlex.join(["./dfx", *parallel, "resolved" if name == "single" else name, "run.toml"])

@@ -6,7 +6,8 @@ from html import escape
 
 import numpy as np
 
-from dfx_homog.report.data import History, Study, number
+from dfx_homog.report import sections_rve
+from dfx_homog.report.data import History, Json, Study, number
 from dfx_homog.report.html import tiles
 from dfx_homog.report.style import duration, fixed, integer, power, short
 from dfx_homog.report.theory import FASTER, MET, MISSED, OrderRow, order_rows
@@ -14,6 +15,7 @@ from dfx_homog.report.theory import FASTER, MET, MISSED, OrderRow, order_rows
 TITLES = {
     "convergence": "Resolved against homogenised: convergence in δ",
     "cell": "Effective tensors of the microstructures",
+    "rve": "Apparent tensors and representative volumes",
     "resolved": "The resolved model through its protocol",
     "homogenised": "The homogenised model through its protocol",
     "single": "One model through its protocol",
@@ -28,6 +30,8 @@ def badge(study: Study) -> str:
     """Running, or how many of the claims of theory are met."""
     if not study.finished:
         return '<span class="badge run">running or stopped early: no result.json yet</span>'
+    if study.kind == "rve":
+        return _order_badge(study)
     counted = [r for r in order_rows(study) if r.verdict in (MET, FASTER, MISSED)]
     if not counted:
         return ""
@@ -36,10 +40,21 @@ def badge(study: Study) -> str:
     return f'<span class="badge {colour}">{met} of {len(counted)} expected orders met</span>'
 
 
+def _order_badge(study: Study) -> str:
+    """Whether SUBC <= PBC <= KUBC held, if it could be seen."""
+    holds = (study.result or {}).get("order_holds")
+    if not isinstance(holds, bool):
+        return ""
+    text = "holds for every sample" if holds else "is violated"
+    return f'<span class="badge {"ok" if holds else "no"}">SUBC ≤ PBC ≤ KUBC {text}</span>'
+
+
 def lead(study: Study) -> str:
     """One paragraph with the verdict in numbers, and the numbers large."""
     if study.kind == "cell":
         return _cell(study)
+    if study.kind == "rve":
+        return sections_rve.lead(study)
     if study.kind == "single":
         return _single(study)
     rows = {(r.field, r.norm): r for r in order_rows(study)}
@@ -184,11 +199,35 @@ def _cell(study: Study) -> str:
         for tensor in ("S", "B", "K"):
             value = entry.get(tensor)
             if isinstance(value, list) and value:
-                numbers.append(f"<i>{tensor}</i>₁₁ = {short(number(value[0][0]), 5)}")
-        parts.append(f"{escape(name)}: {', '.join(numbers)}")
+                diagonal = ", ".join(short(number(row[i]), 5) for i, row in enumerate(value))
+                numbers.append(f"<i>{tensor}<sub>ii</sub></i> = {diagonal}")
+        parts.append(f"{escape(name)}: {'; '.join(numbers)}")
     residuals = [number(r) for e in study.tensors.values() for r in e.get("hill_mandel", {}).values()]
     known = [r for r in residuals if r is not None]
     plural = "s" if len(parts) != 1 else ""
-    text = f"Effective tensors of {len(parts)} microstructure{plural} from periodic cell problems."
+    conditions = {str(e.get("condition", "periodic")) for e in study.tensors.values()}
+    text = f"Effective tensors of {len(parts)} microstructure{plural} from "
+    text += "periodic cell problems." if conditions == {"periodic"} else "cell problems."
     worst = f" The largest Hill–Mandel residual is {power(max(known))}." if known else ""
-    return f'<p class="lead">{text}{worst}</p><ul>' + "".join(f"<li>{p}</li>" for p in parts) + "</ul>"
+    only = next(iter(study.tensors.values())) if len(parts) == 1 else {}
+    return (
+        f'<p class="lead">{text}{worst}</p><ul>'
+        + "".join(f"<li>{p}</li>" for p in parts)
+        + "</ul>"
+        + (tiles(_cell_tiles(only)) if only else "")
+    )
+
+
+def _cell_tiles(entry: Json) -> list[tuple[str, str]]:
+    """The numbers that are asked for most, of a single microstructure."""
+    tortuosity = entry.get("tortuosity")
+    found = [(short(number(entry.get("phi_e")), 4), "porosity that transports")]
+    if isinstance(tortuosity, list):
+        text = "tortuosity factors φ<sub>e</sub>/<i>B<sub>ii</sub></i> by direction"
+        found.append((" · ".join(short(number(t), 4) for t in tortuosity), text))
+    found.append((short(number(entry.get("a")), 4), "interface per volume, 1/(unit-cell length)"))
+    unknowns = [number(n) for n in entry.get("dofs", {}).values()]
+    largest = max((n for n in unknowns if n is not None), default=None)
+    found.append((integer(largest), "unknowns of the largest cell problem"))
+    seconds = number(entry.get("seconds"))
+    return [*found, (duration(seconds), "wall time")] if seconds is not None else found
