@@ -19,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dfx_homog.errors import BadInput, SolverFailure
+from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
 from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load, require
 from dfx_homog.runoptions import RunOptions
 
-BAD_INPUT, SOLVER_GAVE_UP = 2, 3
+BAD_INPUT, SOLVER_GAVE_UP, STOPPED_EARLY = 2, 3, 75
 #: Where each command that computes is: module and function(run, out, options).
 STUDIES = {
     "cell": ("dfx_homog.studies.cell", "run_cell"),
@@ -33,13 +33,11 @@ STUDIES = {
     "convergence": ("dfx_homog.studies.convergence", "run_convergence"),
 }
 #: Results of an earlier run into the same directory; left there they would pass for those of the new one.
-RESULTS = (
-    *("result.json", "history.csv", "report.html", "run.toml", "log.txt"),
-    *("fields.npz", "fields.bp", "homogenised", "resolved-*", "mesh"),
-)
-#: The parts of a study that are finished one by one, which --restart keeps, and the studies that have such parts.
-PARTS = ("samples",)
-RESTARTED = ("rve",)
+RESULTS = ("result.json", "report.html", "run.toml", "fields.npz", "mesh")
+#: What --restart goes on from, and the studies that can; those of them that end in time with a checkpoint.
+PARTS = ("samples", "checkpoint", "history.csv", "log.txt", "fields*.bp", "homogenised", "resolved-*")
+RESTARTED = ("resolved", "homogenised", "rve")
+TIMED = ("resolved", "homogenised")
 PATIENCE = 10.0  # seconds that ranks wait for the others to fail as well, before one ends them all
 
 HELP = """commands:
@@ -52,7 +50,7 @@ HELP = """commands:
   report DIR        (re)writes report.html of a study
 
 FILE is a run file in TOML; docs/runfile.md has every key. Words after -- are PETSc options.
-Exit status: 0 done, 2 bad input, 3 the solver gave up."""
+Exit status: 0 done, 2 bad input, 3 the solver gave up, 75 stopped early with a checkpoint (--restart goes on)."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,15 @@ def _parser() -> _Parser:
         help="override one key of FILE; repeatable",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="rve: keep the samples that are in --out already"
+        "--restart",
+        action="store_true",
+        help="go on in --out: from the newest good checkpoint; rve: with the samples that are missing",
     )
     parser.add_argument(
-        "--wall-time", metavar="MINUTES", help="not in this version, there are no checkpoints"
+        "--wall-time",
+        metavar="MINUTES",
+        type=_minutes,
+        help="write a checkpoint and end before it, status 75",
     )
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -125,7 +128,14 @@ def prepare(argv: Sequence[str]) -> Job | None:
     if command not in (*STUDIES, "check", "report"):
         raise BadInput(f"dfx-homog {command}: no such command (allowed: {', '.join(STUDIES)}, check, report)")
     _check_restart(arguments)
-    options = RunOptions(arguments.out or Path(), arguments.quiet, arguments.verbose, petsc)
+    options = RunOptions(
+        arguments.out or Path(),
+        arguments.quiet,
+        arguments.verbose,
+        petsc,
+        arguments.restart,
+        arguments.wall_time,
+    )
     if command == "report":
         if not Path(target).is_dir():
             raise BadInput(f"{target}: no such directory (allowed: a directory of results)")
@@ -144,22 +154,28 @@ def prepare(argv: Sequence[str]) -> Job | None:
 
 
 def _check_restart(arguments: argparse.Namespace) -> None:
-    """Raises BadInput for --restart where nothing is kept that a study could go on from, and for --wall-time."""
-    if arguments.wall_time:
-        raise BadInput("--wall-time: not in this version, there are no checkpoints")
-    if arguments.restart and arguments.command not in RESTARTED:
-        raise BadInput(
-            f"--restart: not in this version of {arguments.command}, there are no checkpoints "
-            f"(allowed: {', '.join(RESTARTED)})"
-        )
+    """Raises BadInput for --restart and --wall-time where a study keeps nothing that it could go on from."""
+    for name, commands in (("restart", RESTARTED), ("wall_time", TIMED)):
+        if getattr(arguments, name) and arguments.command not in commands:
+            raise BadInput(
+                f"--{name.replace('_', '-')}: {arguments.command} has no checkpoints in this version "
+                f"(allowed: {', '.join(commands)})"
+            )
     if arguments.restart and arguments.out is None:
         raise BadInput("--restart: needs --out DIR, the directory of results to go on in")
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0.0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError("must be minutes, a number > 0")
+    return minutes
 
 
 def _make_directory(out: Path | None, stem: str, restart: bool) -> Path:
     """The directory of results, new or cleared of an earlier run's result files. Raises BadInput.
 
-    With `restart` the finished parts of a study stay.
+    With `restart` everything stays that the run goes on from.
     """
     try:
         if out is None:
@@ -290,6 +306,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(_with_file(error, job), comm, BAD_INPUT)
     except SolverFailure as error:
         return fail(error, comm, SOLVER_GAVE_UP)
+    except StoppedEarly as error:
+        return fail(error, comm, STOPPED_EARLY)
     return 0
 
 

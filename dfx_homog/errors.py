@@ -1,4 +1,4 @@
-"""The two ways in which a run ends without a result; cli.py turns each into its exit status."""
+"""The ways in which a run ends without a result; cli.py turns each into its exit status."""
 
 
 class BadInput(Exception):
@@ -11,3 +11,7 @@ class BadInput(Exception):
 
 class SolverFailure(Exception):
     """The solver gave up: exit status 3. The message says at which time and step; histories are on disk up to there."""
+
+
+class StoppedEarly(Exception):
+    """A signal or the wall-time limit ended the run after a checkpoint: exit status 75. Raised on all ranks."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
-from wavy import NO_DOUBLE_LAYER, build, follow, wavy_run
+from wavy import NO_DOUBLE_LAYER, build, wavy_run
 
 from dfx_homog.errors import SolverFailure
 from dfx_homog.models.history import COLUMNS, Balance, Ledger
@@ -32,9 +32,11 @@ def shared(tmp_path: Path) -> Path:
     return MPI.COMM_WORLD.bcast(tmp_path, root=0)
 
 
-def study(model: str, run: Run, out: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
+def study(model: str, run: Run, out: Path, *petsc: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Run `dfx-homog MODEL` and read its files, on all ranks."""
-    {"resolved": run_resolved, "homogenised": run_homogenised}[model](run, out, RunOptions(out, quiet=True))
+    {"resolved": run_resolved, "homogenised": run_homogenised}[model](
+        run, out, RunOptions(out, quiet=True, petsc=petsc)
+    )
     MPI.COMM_WORLD.barrier()
     lines = (out / "history.csv").read_text().splitlines()
     assert lines[0] == INTERFACE
@@ -89,14 +91,15 @@ def test_isothermal_has_no_energy_error(tmp_path: Path) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("model", ["resolved", "homogenised"])
 def test_failure_says_when_and_keeps_the_history(model: str, tmp_path: Path) -> None:
-    """A current that empties the particles: all ranks raise, with the time; the rows up to there are on disk."""
+    """Too few Newton iterations: all ranks raise, with the time; the rows up to there are on disk, and the state."""
     out = shared(tmp_path)
-    with pytest.raises(SolverFailure, match=rf"{model}, t = 0\.\d+ \(step \d\)"):
-        study(model, wavy_run(current=3.0), out)
+    with pytest.raises(SolverFailure, match=rf"{model}, t = 0\.02 \(step 1\)"):
+        study(model, wavy_run(), out, f"-{model}_snes_max_it", "1")
     MPI.COMM_WORLD.barrier()
     lines = (out / "history.csv").read_text().splitlines()
     assert lines[0] == INTERFACE
-    assert 2 <= len(lines) < 7
+    assert len(lines) == 2
+    assert [p.name for p in (out / "checkpoint").glob("*.h5")] == ["step-000000000.h5"]
     assert not (out / "result.json").exists()
     if MPI.COMM_WORLD.rank == 0:
         assert "stopped:" in (out / "log.txt").read_text()
@@ -105,8 +108,16 @@ def test_failure_says_when_and_keeps_the_history(model: str, tmp_path: Path) -> 
 @pytest.mark.mpi
 def test_failure_in_a_particle_problem_is_a_solver_failure() -> None:
     """PETSc wraps what its callbacks raise; out comes the particle's own message, on all ranks."""
+    model = build(wavy_run(), "homogenised")
+    model.switch_on(3.0)
+
+    def empty_the_particles() -> None:
+        for step in time_steps([(3.0, 1.0)], 0.05, "backward-euler"):
+            model.advance(step)
+            model.accept()
+
     with pytest.raises(SolverFailure, match="particle problem of point"):
-        follow(build(wavy_run(), "homogenised"), wavy_run(current=3.0))
+        empty_the_particles()
 
 
 class Recorder:

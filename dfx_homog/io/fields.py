@@ -7,9 +7,20 @@ from types import TracebackType
 
 import numpy as np
 from dolfinx import fem
+from mpi4py import MPI
 
 from dfx_homog import _compat
 from dfx_homog.models.transient import TransientModel
+
+
+def _free(out: Path, comm: MPI.Intracomm) -> Path:
+    """fields.bp, or where a run goes on from a checkpoint, fields-2.bp and so on: what was written stays."""
+    number = 1
+    path = out / "fields.bp"
+    while comm.bcast(path.exists(), root=0):
+        number += 1
+        path = out / f"fields-{number}.bp"
+    return path
 
 
 class FieldWriter:
@@ -25,7 +36,7 @@ class FieldWriter:
         # the blocked and the scalar space number their nodes alike, cell by cell
         self._map = (scalar.dofmap.list.ravel(), space.dofmap.list.ravel())
         self._functions = [fem.Function(scalar, name=name) for name in model.fields]
-        self._writer = _compat.vtx_writer(space.mesh.comm, out / "fields.bp", self._functions)
+        self._writer = _compat.vtx_writer(space.mesh.comm, _free(out, space.mesh.comm), self._functions)
 
     def write(self, time: float) -> None:
         """Append the new state."""

@@ -87,6 +87,11 @@ class TiledMesh:
             out[here] = unit.phase[self.cell_unit[here]]
         return out
 
+    @property
+    def node_count(self) -> int:
+        """Nodes of the whole mesh, all ranks; node_ids are below it."""
+        return self._lattice.node_count
+
     def node_ids(self, dofmap: npt.NDArray[np.int32], nodes: int) -> Ints:
         """Rank-independent numbers of the local nodes of the Lagrange space of the mesh's own order."""
         geometry = self.mesh.geometry

@@ -44,12 +44,13 @@ class Balance:
 class Ledger:
     """Conservation errors as history.csv defines them, from the first state on.
 
-    lithium: inventories (solid, electrolyte) of the first state; isothermal: the energy identity does not apply
+    lithium: inventories (solid, electrolyte) of the first state; isothermal: the energy identity does not apply;
+    largest_term: of the energy identity so far, for a run that goes on from a checkpoint
     """
 
-    def __init__(self, lithium: tuple[float, float], *, isothermal: bool):
-        self._start, self._isothermal = lithium, isothermal
-        self._largest_term = 0.0
+    def __init__(self, lithium: tuple[float, float], *, isothermal: bool, largest_term: float = 0.0):
+        self.start, self._isothermal = lithium, isothermal
+        self.largest_term = largest_term
 
     def first(self) -> Row:
         """Errors of the first state: nothing has happened yet."""
@@ -57,11 +58,11 @@ class Ledger:
 
     def errors(self, balance: Balance, current: float) -> Row:
         """Errors of a state after a step with the given applied current."""
-        drift = [abs(now - then) / abs(then) for now, then in zip(balance.lithium, self._start, strict=True)]
+        drift = [abs(now - then) / abs(then) for now, then in zip(balance.lithium, self.start, strict=True)]
         n, p = balance.interface
         charge = max(abs(n - current), abs(p + current)) / max(abs(current), 1e-12)
-        self._largest_term = max(self._largest_term, *(abs(t) for t in balance.heating))
-        energy = abs(sum(balance.heating)) / max(self._largest_term, 1e-300)
+        self.largest_term = max(self.largest_term, *(abs(t) for t in balance.heating))
+        energy = abs(sum(balance.heating)) / max(self.largest_term, 1e-300)
         return {"lithium_error": max(drift), "charge_error": charge, "energy_error": self._energy(energy)}
 
     def _energy(self, error: float) -> float:

@@ -28,12 +28,14 @@ from dfx_homog.models.meso import (
     MesoLine,
 )
 from dfx_homog.models.particle import ParticleProblems, ParticleResponse, particle_geometry
+from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.timestepping import TimeStep
 
+ELECTRODES = ("negative", "positive")
 CHARGE_BALANCE = 5e-12  # of the applied current: residual left by Newton's method
 
 
@@ -212,6 +214,33 @@ class HomogenisedModel(TransientModel):
         self._c_old = [points.particles.c for points in self._points]
         self._c_older = self._c_old
 
+    @property
+    def rows(self) -> tuple[np.ndarray, int]:
+        """Numbers of the meso nodes, from the negative collector on."""
+        grid = self.line.node_grid
+        middle = 0.5 * (grid[1:] + grid[:-1])
+        return np.searchsorted(middle, self.y).astype(np.int64), len(grid)
+
+    def state(self) -> State:
+        """Old and older fields, and concentrations of the particles of both electrodes."""
+        rows, count = self.rows
+        tables = super().state()
+        for name, points, c, c_older in zip(
+            ELECTRODES, self._points, self._c_old, self._c_older, strict=True
+        ):
+            tables[f"{name}_old"] = Table(rows[points.nodes], count, c)
+            tables[f"{name}_older"] = Table(rows[points.nodes], count, c_older)
+        return tables
+
+    def restore(self, tables: dict[str, FloatArray]) -> None:
+        """Take up a state."""
+        super().restore(tables)
+        self._c_old = [tables[f"{name}_old"] for name in ELECTRODES]
+        self._c_older = [tables[f"{name}_older"] for name in ELECTRODES]
+        for points, c in zip(self._points, self._c_old, strict=True):
+            points.particles.c = c
+            points.at = None
+
     def switch_on(self, current: float) -> SolveInfo | None:
         """As in `TransientModel`, with the particles frozen at their initial concentration."""
         self._frozen = True
@@ -262,6 +291,11 @@ class HomogenisedModel(TransientModel):
             self.sum(points.weights @ points.particles.soc) / self.sum(points.weights.sum())
             for points in self._points
         )
+        return n, p
+
+    def saturations(self) -> tuple[FloatArray, FloatArray]:
+        """c_s/c_max in this rank's particles of the negative and the positive electrode."""
+        n, p = (points.particles.c.ravel() / points.electrode.c_max for points in self._points)
         return n, p
 
     def electrolyte_weights(self) -> list[FloatArray]:

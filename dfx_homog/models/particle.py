@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dfx_homog import _native
 from dfx_homog.errors import BadInput
+from dfx_homog.microstructure.reference_element import metric
 from dfx_homog.microstructure.unitcell import SOLID, UnitCell
 from dfx_homog.parameters.physics import Electrode
 
@@ -38,6 +39,7 @@ FAILURES = {
     2: "the flux is not finite, or the surface concentration would leave 0 < c_s < c_max",
     3: "the maximum number of Newton iterations is reached",
 }
+SIMPLEX = {1: basix.CellType.interval, 2: basix.CellType.triangle, 3: basix.CellType.tetrahedron}
 FACTORISATIONS_KEPT = 4  # Euler and BDF2 at the present and at a rejected step size
 
 
@@ -100,9 +102,9 @@ def particle_geometry(
     on_facet = np.stack([cell.facet_nodes(local) for local in range(cell.dim + 1)])[interface.local[used]]
     rows = cell.cells[interface.solid[used][:, None], on_facet]
     trace, facets = np.unique(solid_nodes[cell.canonical[rows]], return_inverse=True)
-    points, reference = basix.make_quadrature(basix.CellType.interval, degree_surface)
-    shape, slope = _lagrange(basix.CellType.interval, cell.order, points)
-    tangent = np.einsum("fkd,qk->fqd", cell.points[rows], slope[0])
+    points, reference = basix.make_quadrature(SIMPLEX[cell.dim - 1], degree_surface)
+    shape, slopes = _lagrange(SIMPLEX[cell.dim - 1], cell.order, points)
+    tangents = np.einsum("fkd,jqk->fqjd", cell.points[rows], slopes)
     return ParticleGeometry(
         name=cell.name,
         M=M,
@@ -111,7 +113,7 @@ def particle_geometry(
         trace=trace,
         facets=np.ascontiguousarray(facets.reshape(rows.shape), dtype=np.int32),
         shape=shape,
-        weights=np.ascontiguousarray(np.linalg.norm(tangent, axis=2) * reference),
+        weights=np.ascontiguousarray(metric(tangents) * reference),
     )
 
 
@@ -124,8 +126,8 @@ def _lagrange(cell_type: basix.CellType, order: int, points: Floats) -> tuple[Fl
 
 def _volume_matrices(cell: UnitCell, rows: Ints, nodes: Ints, n: int, degree: int) -> tuple[Any, Any]:
     """M and K over cells with unit-cell nodes `nodes` and matrix rows `rows`, both (m_s, k)."""
-    points, reference = basix.make_quadrature(basix.CellType.triangle, degree)
-    shape, slopes = _lagrange(basix.CellType.triangle, cell.order, points)
+    points, reference = basix.make_quadrature(SIMPLEX[cell.dim], degree)
+    shape, slopes = _lagrange(SIMPLEX[cell.dim], cell.order, points)
     jacobian = np.einsum("cki,jqk->cqij", cell.points[nodes], slopes)
     weights = np.abs(np.linalg.det(jacobian)) * reference
     gradient = np.einsum("jqk,cqji->cqki", slopes, np.linalg.inv(jacobian))

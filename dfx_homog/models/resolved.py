@@ -73,8 +73,8 @@ class ResolvedModel(TransientModel):
         self.active: Flags = np.column_stack([solid, solid, electrolyte, electrolyte, heat])
         self.fixed: Flags = np.zeros_like(self.active)
         self.fixed[self._facet_nodes(self.forms.facets[rf.NEGATIVE_TAB]), PHI_S] = True
-        ids = self.tiled.node_ids(self.forms.space.dofmap.list, self.nodes)
-        self.keys = self.tiled.periodic_keys(ids, self.periodic)
+        self.node_ids = self.tiled.node_ids(self.forms.space.dofmap.list, self.nodes)
+        self.keys = self.tiled.periodic_keys(self.node_ids, self.periodic)
         self.layout = build_layout(self.comm, self.keys, self.active, self.fixed)
 
     def _facet_nodes(self, facets: np.ndarray) -> np.ndarray:
@@ -99,6 +99,11 @@ class ResolvedModel(TransientModel):
         )
 
     # states -----------------------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> tuple[np.ndarray, int]:
+        """Numbers of the nodes in the tiled mesh."""
+        return self.node_ids, self.tiled.node_count
 
     def set_initial(self) -> None:
         """Uniform c_s0 and the equilibrium of `TransientModel.equilibrium`."""
@@ -131,6 +136,9 @@ class ResolvedModel(TransientModel):
         last = len(tiled.cells) - 1
         solid = tiled.phase == SOLID
         self._w_solid = [volume((solid & (tiled.cell_region == r)).astype(float)) for r in (0, last)]
+        self._solid_nodes = [
+            self._touched(np.flatnonzero(solid & (tiled.cell_region == r))) for r in (0, last)
+        ]
         self._w_electrolyte = [volume((~solid & (tiled.cell_region == r)).astype(float)) for r in (0, 1, 2)]
         self._w_all = volume(np.ones(len(solid)))
         self._w_heat = volume(forms.rho_cp.x.array[cells].copy())
@@ -163,6 +171,12 @@ class ResolvedModel(TransientModel):
             self.sum(w @ self.values[:, C_S]) / (self.sum(w.sum()) * m)
             for w, m in zip(self._w_solid, maxima, strict=True)
         )
+        return n, p
+
+    def saturations(self) -> tuple[FloatArray, FloatArray]:
+        """This rank's nodal values of c_s/c_max in the negative and the positive electrode."""
+        maxima = (self.physics.negative.c_max, self.physics.positive.c_max)
+        n, p = (self.values[here, C_S] / m for here, m in zip(self._solid_nodes, maxima, strict=True))
         return n, p
 
     def electrolyte_weights(self) -> list[FloatArray]:

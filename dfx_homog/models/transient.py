@@ -10,10 +10,15 @@ from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models.history import Balance, Row
+from dfx_homog.models.state import State, Table
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
 from dfx_homog.solvers.timestepping import TimeStep
+
+NEARLY = (
+    0.05  # share of its range from which on a concentration counts as exhausted when Newton's method fails
+)
 
 
 class TransientModel(ABC):
@@ -27,6 +32,7 @@ class TransientModel(ABC):
     physics: Physics
     forms: Any
     layout: Layout
+    nodes: int
     keys: np.ndarray
     active: Flags
     fixed: Flags
@@ -72,6 +78,24 @@ class TransientModel(ABC):
         for _ in range(depth):
             forms.u2.x.array[:] = forms.u1.x.array
             forms.u1.x.array[:] = forms.u.x.array
+
+    @property
+    @abstractmethod
+    def rows(self) -> tuple[np.ndarray, int]:
+        """(nodes,) number of each local node, independent of the number of ranks, and how many there are."""
+
+    def state(self) -> State:
+        """What a run needs to go on after an accepted step: old and older fields."""
+        rows, count = self.rows
+        width = len(self.fields)
+        old, older = (f.x.array.reshape(-1, width)[: self.nodes] for f in (self.forms.u1, self.forms.u2))
+        return {"old": Table(rows, count, old), "older": Table(rows, count, older)}
+
+    def restore(self, tables: dict[str, FloatArray]) -> None:
+        """Take up a state: tables as `state` has them."""
+        for function, name in ((self.forms.u1, "old"), (self.forms.u2, "older")):
+            function.x.array.reshape(-1, len(self.fields))[: self.nodes] = tables[name]
+        self.forms.u.x.array[:] = self.forms.u1.x.array
 
     def set_step(self, step: TimeStep) -> None:
         """Put a step's difference quotient and current into the forms."""
@@ -126,6 +150,26 @@ class TransientModel(ABC):
             "soc_n": soc_n,
             "soc_p": soc_p,
         }
+
+    def exhausted(self) -> str | None:
+        """What has run out, so that the current cannot go on: a full or empty particle, a depleted electrolyte.
+
+        None if nothing is within NEARLY of its end. Collective.
+        """
+        for name, c in zip(("negative", "positive"), self.saturations(), strict=True):
+            local = (float(c.max()), float(-c.min())) if c.size else (0.0, -1.0)
+            full, empty = (self.comm.allreduce(v, op=MPI.MAX) for v in local)
+            if full > 1.0 - NEARLY:
+                return f"a particle of the {name} electrode is full (c_s/c_max = {full:.4f})"
+            if -empty < NEARLY:
+                return f"a particle of the {name} electrode is empty (c_s/c_max = {-empty:.4f})"
+        if (least := self.extreme("c_e", MPI.MIN)) < NEARLY * self.physics.c_e0:
+            return f"the electrolyte is depleted (c_e = {least:.4g})"
+        return None
+
+    @abstractmethod
+    def saturations(self) -> tuple[FloatArray, FloatArray]:
+        """This rank's nodal values of c_s/c_max in the negative and the positive electrode."""
 
     def means(self) -> Row:
         """V, mean T, mean Phi_e of each electrode, mean c_e of each region: what is extrapolated to delta = 0."""

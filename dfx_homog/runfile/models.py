@@ -261,12 +261,18 @@ class Rve(Table):
     ranks_per_sample: Ranks = Field(default=0, description="ranks that solve one sample together; 0: chosen")
 
 
+class Checkpoint(Table):
+    """[checkpoint]: when the state is written; a run that is stopped or ends writes it in any case."""
+
+    every: Count | None = Field(default=None, description="time steps between checkpoints")
+    wall_minutes: Positive = Field(default=10.0, description="minutes between checkpoints at most")
+
+
 class Run(Table):
     """A run file. Tables without defaults are None where absent; `require` asks for those needed."""
 
     LATER: ClassVar[dict[str, str]] = {
         "battery": "there is no macro level",
-        "checkpoint": "runs cannot be interrupted",
     }
 
     microstructure: dict[str, Geometry] = Field(min_length=1, description="unit cells by name")
@@ -277,6 +283,7 @@ class Run(Table):
     time: Time = Field(default=None, description="time steps")  # type: ignore[assignment]
     solver: Solver = Field(default_factory=Solver, description="solver")
     homogenised: Homogenised = Field(default_factory=Homogenised, description="meso model")
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="when the state is written")
     convergence: Convergence = Field(default=None, description="levels of the convergence study")  # type: ignore[assignment]
 
     rve: Rve = Field(default=None, description="samples of the study of representative volumes")  # type: ignore[assignment]

@@ -13,7 +13,6 @@ from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.runfile.solid3d import MeshFile, RandomSpheres
 from dfx_homog.runfile.voxels import GaussianField, Image
 
-PLANE = "electrolyte, laminate, checkerboard, disks, ellipse, wavy, in two dimensions"
 MODELS = ("resolved", "homogenised", "convergence")
 COMMANDS = ("cell", "rve", *MODELS)
 #: Commands of the interface that this version does not offer.
@@ -74,19 +73,25 @@ def _require_samples(run: Run) -> None:
                 )
 
 
-def _require_plane_meshes(run: Run, command: str) -> None:
-    """The models know meshed unit cells in the plane only."""
+def _require_meshes(run: Run, command: str) -> None:
+    """The models know meshed unit cells of one dimension."""
     meshes = run.meshes()
     for name, spec in run.microstructure.items():
-        key = f"microstructure.{name}.geometry"
         if name not in meshes or isinstance(spec, MeshFile):
             raise run.problem(
-                key, f'"{spec.geometry}" is not in this version of {command} (allowed: {PLANE})'
+                f"microstructure.{name}.geometry",
+                f'"{spec.geometry}" is not in this version of {command} (allowed: families that are meshed)',
             )
-        if meshes[name].dim != 2:
+    dims = {name: spec.dim for name, spec in meshes.items()}
+    for name, dim in dims.items():
+        if dim != dims["negative"]:
             raise run.problem(
-                key, f"three dimensions are not in this version of {command} (allowed: {PLANE})"
+                f"microstructure.{name}.dim", f"the regions make one mesh, they must have one dimension: {dims}"
             )
+    if len(run.cell.lateral_periods) not in (1, dims["negative"] - 1):
+        raise run.problem(
+            "cell.lateral_periods", f"there are {dims['negative'] - 1} lateral directions (allowed: an entry for each)"
+        )
 
 
 def _require_tables(run: Run, command: str) -> None:
@@ -102,7 +107,7 @@ def _require_regions(run: Run, command: str) -> None:
             raise run.problem(
                 f"microstructure.{name}", f"required by {command} (allowed: a table [microstructure.{name}])"
             )
-    _require_plane_meshes(run, command)
+    _require_meshes(run, command)
     cells = run.meshes()
     for name in cells:
         if name not in REGIONS:

@@ -101,6 +101,13 @@ def _periods(value: Any) -> tuple[int, ...]:
     return list_of(value, lambda v: whole_number_in(v, 1, LARGEST_COUNT), 3)
 
 
+def _lateral_periods(value: Any) -> tuple[int, ...]:
+    periods: tuple[int, ...] = list_of(value, lambda n: whole_number_in(n, 1, LARGEST_COUNT))
+    if len(periods) > 2:
+        raise ValueError(f"{show(value)} has more than 2 entries")
+    return periods
+
+
 def _formula(value: Any) -> float | str:
     from dfx_homog.parameters.expression import Expression
 
@@ -165,8 +172,8 @@ Periods = Annotated[
 ]
 LateralPeriods = Annotated[
     tuple[int, ...],
-    Allowed("a list of one positive whole number"),
-    PlainValidator(lambda v: list_of(v, lambda n: whole_number_in(n, 1, LARGEST_COUNT), 1)),
+    Allowed("a list of positive whole numbers, one for each lateral direction, or one for all"),
+    PlainValidator(_lateral_periods),
 ]
 Levels = Annotated[
     tuple[tuple[int, int, int], ...],

@@ -69,6 +69,7 @@ class NewtonSolver:
         self._local = np.zeros_like(values)
         self._atol = atol
         self._krylov: list[int] = []
+        self._complaint: SolverFailure | None = None
 
         self.snes = PETSc.SNES().create(layout.comm)
         self.snes.setOptionsPrefix(prefix)
@@ -93,8 +94,14 @@ class NewtonSolver:
     def _evaluate(self, _snes: PETSc.SNES, x: PETSc.Vec, f: PETSc.Vec) -> None:
         self.transfer.to_function(x, self.values)
         self._local[:] = 0
-        self._residual(self._local)
         f.set(0)
+        try:
+            self._residual(self._local)
+        except SolverFailure as error:
+            # raised on all ranks alike; through PETSc's own stack it would leave vectors locked
+            self._complaint = error
+            f.set(np.inf)
+            return
         self.transfer.add_to_vector(self._local, f)
 
     def _linearise(self, _snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, _P: PETSc.Mat) -> None:
@@ -112,15 +119,11 @@ class NewtonSolver:
 
         Raises SolverFailure if Newton does not converge.
         """
-        self._krylov = []
+        self._krylov, self._complaint = [], None
         self.transfer.to_vector(self.values, self.x)
-        try:
-            self.snes.solve(None, self.x)
-        except PETSc.Error as error:
-            # petsc4py wraps what the residual raises, on all ranks alike
-            if isinstance(error.__cause__, SolverFailure):
-                raise error.__cause__ from None
-            raise
+        self.snes.solve(None, self.x)
+        if self._complaint is not None:
+            raise self._complaint
         self.transfer.to_function(self.x, self.values)
         reason = self.snes.getConvergedReason()
         info = SolveInfo(self.snes.getIterationNumber(), self._krylov, self.snes.getFunctionNorm())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from dfx_homog.errors import SolverFailure
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium
@@ -93,7 +94,7 @@ def _homogenised(
             states[index] = take_state(model)
 
     (out / "homogenised").mkdir(exist_ok=True)
-    result = march(model, run, out / "homogenised" / "history.csv", log, "homogenised", keep)
+    result = _whole(march(model, run, out / "homogenised" / "history.csv", log, "homogenised", keep))
     solid_nodes = [p.particles.geometry.solid_nodes for p in model.points]
     reference = Reference(result, states, model.means(), model.dofs, (solid_nodes[0], solid_nodes[1]))
     arrays |= pictures.meso(states[max(states)])
@@ -123,7 +124,7 @@ def _level(
 
     folder = out / f"resolved-{sum(periods)}"
     folder.mkdir(exist_ok=True)
-    result = march(model, run, folder / "history.csv", log, label, compare)
+    result = _whole(march(model, run, folder / "history.csv", log, label, compare))
     last = reference.states[max(reference.states)]
     if arrays is not None:
         arrays |= pictures.resolved_mesh(model)
@@ -145,6 +146,13 @@ def _level(
         "seconds": result.seconds,
         "checks": json_row(result.checks()),
     }
+
+
+def _whole(result: March) -> March:
+    """A run that got to its end: models that end at different times cannot be compared."""
+    if result.end is not None:
+        raise SolverFailure(f"t = {result.rows[-1]['time']:g}: {result.end}; shorten the protocol")
+    return result
 
 
 def _largest(over_time: dict[int, Errors]) -> Errors:

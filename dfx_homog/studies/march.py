@@ -6,16 +6,20 @@ import csv
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dfx_homog.errors import SolverFailure
 from dfx_homog.models.history import COLUMNS, Ledger, Row
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
-from dfx_homog.solvers.timestepping import TimeStep, time_steps
+from dfx_homog.solvers.newton import SolveInfo
+from dfx_homog.solvers.timestepping import TimeStep, euler, time_steps
+from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.progress import Log
 
+HALVINGS = 4  # times that a step is halved where Newton's method fails
 MOMENTS = 10  # states that are written or compared as fields, the last step included
 
 
@@ -41,11 +45,13 @@ class March:
     """Result of a run in time.
 
     rows: history, the first at t = 0; krylov: Krylov iterations of every Newton step
+    end:  what ran out before the end of the protocol, None if nothing did
     """
 
     rows: list[Row] = field(default_factory=list)
     krylov: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    end: str | None = None
 
     def checks(self) -> dict[str, Any]:
         """Largest conservation errors and iteration counts over the run."""
@@ -66,6 +72,7 @@ class March:
             "ranks": ranks,
             "steps": len(self.rows) - 1,
             "seconds": self.seconds,
+            "ended_early": self.end,
             "final": json_row(self.rows[-1]),
             "checks": json_row(self.checks()),
         }
@@ -77,22 +84,136 @@ def json_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class HistoryFile:
-    """history.csv, one row at a time, so that a running study can be looked at; written by rank 0."""
+    """history.csv, one row at a time, so that a running study can be looked at; written by rank 0.
 
-    def __init__(self, path: Path, active: bool):
+    keep: rows of an earlier run that stay; those after them were not in its last checkpoint
+    """
+
+    def __init__(self, path: Path, active: bool, keep: int = 0):
+        lines: list[str] = []
+        if active and keep:
+            lines = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1]
+        self.kept = [dict(zip(COLUMNS, map(float, line.split(",")), strict=True)) for line in lines]
         self._file = path.open("w", encoding="utf-8", newline="") if active else None
         self._writer = csv.writer(self._file) if self._file else None
-        if self._writer:
+        if self._writer and self._file:
             self._writer.writerow(COLUMNS)
+            self._file.writelines(line + "\r\n" for line in lines)
+            self._file.flush()
 
     def add(self, row: Row) -> None:
         if self._writer and self._file:
-            self._writer.writerow([f"{row[c]:.15g}" for c in COLUMNS])
+            self._writer.writerow([f"{row[c]:.17g}" for c in COLUMNS])
             self._file.flush()
 
     def close(self) -> None:
         if self._file:
             self._file.close()
+
+
+class _Marching:
+    """One march: history, conservation and progress of a model that goes through the steps of a protocol."""
+
+    def __init__(self, model: TransientModel, run: Run, log: Log, label: str, keeper: Checkpoints | None):
+        self.model, self.run, self.log, self.label, self.keeper = model, run, log, label, keeper
+        self.out = March()
+        self.steps = protocol_steps(run)
+        self.split = (
+            False  # whether the last step was done in parts, so that a multistep scheme has no history
+        )
+        self.tick = time.perf_counter()
+
+    def begin(self, history: Path) -> int:
+        """Initial state, or that of the checkpoint to go on from; returns the number of its step."""
+        model, isothermal = self.model, self.run.parameters.isothermal
+        facts = self.keeper.resume(model) if self.keeper else None
+        root = model.comm.rank == 0
+        if facts:
+            self.file = HistoryFile(history, root, keep=facts["rows"])
+            self.out.rows = model.comm.bcast(self.file.kept, root=0)
+            self.out.krylov = list(facts["krylov"])
+            self.ledger = Ledger(
+                tuple(facts["lithium"]), isothermal=isothermal, largest_term=facts["largest_term"]
+            )
+            return int(facts["step"])
+        self.file = HistoryFile(history, root)
+        self.ledger = Ledger(model.lithium(), isothermal=isothermal)
+        current = self.run.protocol.steps[0].current
+        info = model.switch_on(current)
+        self.record(0.0, current, info or SolveInfo(0, [], 0.0), self.ledger.first())
+        return 0
+
+    def record(self, t: float, current: float, info: SolveInfo, errors: Row) -> None:
+        row = {"time": t, "current": current, **self.model.observe(), **errors}
+        now = time.perf_counter()
+        row |= {"newton": float(info.newton), "krylov": float(sum(info.krylov)), "seconds": now - self.tick}
+        self.tick = now
+        self.out.rows.append(row)
+        self.file.add(row)
+
+    def facts(self, t: float) -> dict[str, Any]:
+        """What goes on after a checkpoint besides the model's state."""
+        return {
+            "time": t,
+            "rows": len(self.out.rows),
+            "krylov": self.out.krylov,
+            "lithium": list(self.ledger.start),
+            "largest_term": self.ledger.largest_term,
+        }
+
+    def go(self, step: TimeStep) -> None:
+        """One step of the protocol: solved, recorded, accepted."""
+        if self.split:
+            step = replace(step, quotient=euler(step.dt))
+        info = self.advance(step)
+        self.out.krylov += info.krylov
+        errors = self.ledger.errors(self.model.balance(), step.current)
+        self.record(step.time, step.current, info, errors)
+        self.model.accept()
+        row = self.out.rows[-1]
+        self.log.detail(
+            f"{self.label}, step {step.index}: Newton {info.newton}, Krylov {info.krylov}, "
+            f"residual {info.residual:.1e}, energy error {row['energy_error']:.1e}"
+        )
+        self.log.step(
+            self.label, step.index, len(self.steps), f"t = {step.time:.4g}  V = {row['voltage']:.5f}"
+        )
+
+    def advance(self, step: TimeStep) -> SolveInfo:
+        """The step; where Newton's method fails, in 2, 4, … parts.
+
+        Raises SolverFailure if that does not help; the model has the state before the step then.
+        """
+        self.split = False
+        try:
+            return self.model.advance(step)
+        except SolverFailure as error:
+            failure = error
+        self.split = True
+        kept = {name: table.values.copy() for name, table in self.model.state().items()}
+        for halvings in range(1, HALVINGS + 1):
+            self.model.restore(kept)
+            self.log.say(f"{self.label}, t = {step.time:g}: {failure}; again in {2**halvings} parts")
+            try:
+                return self.in_parts(step, 2**halvings)
+            except SolverFailure as error:
+                failure = error
+        self.model.restore({name: table.values for name, table in self.model.state().items()})
+        self.out.end = self.model.exhausted()  # as far as the smallest parts got
+        self.model.restore(kept)
+        raise SolverFailure(f"{self.label}, t = {step.time:g} (step {step.index}): {failure}")
+
+    def in_parts(self, step: TimeStep, count: int) -> SolveInfo:
+        """A step as `count` Euler steps, all but the last accepted."""
+        total = SolveInfo(0, [], 0.0)
+        dt = step.dt / count
+        for number in range(1, count + 1):
+            part = replace(step, time=step.time - step.dt + number * dt, dt=dt, quotient=euler(dt))
+            info = self.model.advance(part)
+            total = SolveInfo(total.newton + info.newton, total.krylov + info.krylov, info.residual)
+            if number < count:
+                self.model.accept()
+        return total
 
 
 def march(
@@ -102,52 +223,40 @@ def march(
     log: Log,
     label: str,
     on_state: Callable[[int, float], None] | None = None,
+    keeper: Checkpoints | None = None,
 ) -> March:
     """Run the protocol. `on_state(index, time)` sees every accepted state, the initial one included.
 
-    Raises SolverFailure with the time at which the solver gave up; the history up to there is on disk.
+    With `keeper` checkpoints are written, and a restart goes on from the newest.
+    Ends before a step that cannot be done because a particle is full or empty or the electrolyte depleted.
+    Raises SolverFailure with the time at which the solver gave up; history and state up to there are on disk.
+    Raises StoppedEarly if the keeper is told to stop.
     """
-    from dfx_homog.errors import SolverFailure
-
-    out = March()
-    file = HistoryFile(history, model.comm.rank == 0)
-    ledger = Ledger(model.lithium(), isothermal=run.parameters.isothermal)
-    steps = protocol_steps(run)
-    first = run.protocol.steps[0].current
-    start = tick = time.perf_counter()
-
-    def record(t: float, current: float, newton: int, krylov: list[int], *, step: bool) -> None:
-        nonlocal tick
-        row = {"time": t, "current": current, **model.observe()}
-        row |= ledger.errors(model.balance(), current) if step else ledger.first()
-        now = time.perf_counter()
-        row |= {"newton": float(newton), "krylov": float(sum(krylov)), "seconds": now - tick}
-        tick = now
-        out.rows.append(row)
-        file.add(row)
-
+    start = time.perf_counter()
+    marching = _Marching(model, run, log, label, keeper)
+    done = marching.begin(history)
+    last = len(marching.steps)
     try:
-        info = model.switch_on(first)
-        record(0.0, first, info.newton if info else 0, info.krylov if info else [], step=False)
-        if on_state:
+        if done == 0 and on_state:
             on_state(0, 0.0)
-        for step in steps:
+        if keeper and done == 0:
+            keeper.keep(model, 0, last=False, facts=marching.facts(0.0))
+        for step in marching.steps[done:]:
+            before = marching.facts(step.time - step.dt)
             try:
-                info = model.advance(step)
-            except SolverFailure as error:
-                raise SolverFailure(f"{label}, t = {step.time:g} (step {step.index}): {error}") from error
-            out.krylov += info.krylov
-            record(step.time, step.current, info.newton, info.krylov, step=True)
-            model.accept()
+                marching.go(step)
+            except SolverFailure:
+                if keeper:
+                    keeper.write(model, step.index - 1, before)
+                if marching.out.end is None:
+                    raise
+                log.say(f"{label} ends at t = {before['time']:g}: {marching.out.end}")
+                break
             if on_state:
                 on_state(step.index, step.time)
-            row = out.rows[-1]
-            log.detail(
-                f"{label}, step {step.index}: Newton {info.newton}, Krylov {info.krylov}, "
-                f"residual {info.residual:.1e}, energy error {row['energy_error']:.1e}"
-            )
-            log.step(label, step.index, len(steps), f"t = {step.time:.4g}  V = {row['voltage']:.5f}")
+            if keeper:
+                keeper.keep(model, step.index, last=step.index == last, facts=marching.facts(step.time))
     finally:
-        file.close()
-    out.seconds = time.perf_counter() - start
-    return out
+        marching.file.close()
+    marching.out.seconds = time.perf_counter() - start
+    return marching.out

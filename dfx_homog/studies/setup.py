@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_breaks
 from dfx_homog.microstructure.components import connected_components
+from dfx_homog.microstructure.extrude import extrude_face, same_faces
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
 from dfx_homog.models.homogenised import HomogenisedModel
@@ -21,6 +22,7 @@ from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import ELECTRODES, REGIONS, MeshGeometry, Run
+from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.runfile.microstructure import tensor_of_other_size
 from dfx_homog.voxels.grid import VoxelGrid
 
@@ -56,10 +58,29 @@ class Problem:
             raise run.problem(
                 "microstructure.separator.order", f"must be the same in all regions, not {orders}"
             )
+        if specs["negative"].dim == 3:
+            return {name: (self._joined_in_space(out) | alone)[name] for name in specs}
         breaks = sorted({round(b, 12) for name in REGIONS for b in face_breaks(specs[name])})
         size = min(specs[name].mesh_size for name in REGIONS)
         fitted = {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
         return {name: (fitted | alone)[name] for name in specs}
+
+    def _joined_in_space(self, out: Path | None) -> dict[str, UnitCell]:
+        """Both electrodes, whose faces z1 = 0 and 1 must be one mesh, and a separator drawn out of that face."""
+        run, specs = self.run, self.run.meshes()
+        cells = {name: self._unit_cell(name, specs[name], out) for name in ELECTRODES}
+        if isinstance(specs["separator"], Electrolyte):
+            cells["separator"] = extrude_face("separator", cells["negative"], specs["separator"].mesh_size)
+        else:
+            cells["separator"] = self._unit_cell("separator", specs["separator"], out)
+        for name in ("separator", "positive"):
+            if not same_faces(cells["negative"], cells[name]):
+                raise run.problem(
+                    f"microstructure.{name}.geometry",
+                    "its mesh differs from that of negative on the faces z1 = 0 and 1, so that the regions cannot be "
+                    "joined (allowed in three dimensions: the same geometry and mesh_size, or electrolyte)",
+                )
+        return cells
 
     def _unit_cell(self, name: str, spec: MeshGeometry, out: Path | None) -> UnitCell:
         comm, folder = self.comm, self.run.folder
@@ -130,6 +151,13 @@ class Problem:
 
         return voxel_medium(geometry, spec, user=self.petsc, tell=tell)
 
+    @property
+    def lateral_periods(self) -> tuple[int, ...]:
+        """Unit cells across, for each lateral direction; one entry counts for all."""
+        given = self.run.cell.lateral_periods
+        directions = self.run.meshes()["negative"].dim - 1
+        return given * directions if len(given) == 1 else given
+
     def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
         """The resolved model with the given unit cells through the regions."""
         run = self.run
@@ -140,7 +168,7 @@ class Problem:
             tuple(cells[name] for name in REGIONS),
             tuple(material(run.microstructure[name]) for name in REGIONS),
             periods,
-            run.cell.lateral_periods,
+            self.lateral_periods,
             lateral_periodic=run.cell.lateral == "periodic",
             preset=run.solver.preset,
             user_options=self.petsc,

@@ -13,6 +13,7 @@ from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
+from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.march import march, moments, step_count
 from dfx_homog.studies.progress import begin, finish
 from dfx_homog.studies.reference import take_state
@@ -55,7 +56,10 @@ def _simulate(
     arrays: Callable[[], pictures.Arrays],
 ) -> None:
     """Run, write results; `arrays` (collective) gives the final state for the report's pictures."""
-    with begin(run, out, opts, model.comm) as log:
+    with (
+        begin(run, out, opts, model.comm) as log,
+        Checkpoints(run, out / "checkpoint", opts, model.comm, log) as keeper,
+    ):
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
         wanted = {0} | moments(step_count(run))
         with FieldWriter(model, out) as fields:
@@ -64,7 +68,7 @@ def _simulate(
                 if index in wanted:
                     fields.write(time)
 
-            result = march(model, run, out / "history.csv", log, label, write)
+            result = march(model, run, out / "history.csv", log, label, write, keeper)
         write_arrays(out / "fields.npz", arrays(), model.comm)
         write_json(out / "result.json", result.result(model.dofs, model.comm.size), model.comm)
         log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}")
