@@ -101,7 +101,7 @@ def _pairs(cell: UnitCell, lower: Ints, levels: int) -> tuple[Ints, ...]:
 
 
 def same_faces(one: UnitCell, other: UnitCell) -> bool:
-    """Whether two unit cells have the same nodes in the same order, and the same facets, on their faces z1 = 0 and 1."""
+    """Whether two unit cells have the same nodes, in the same order, and facets on their faces z1 = 0 and 1."""
     a, b = (cell.points[cell.periodic[0][:, 0]][:, 1:] for cell in (one, other))
     if a.shape != b.shape or not np.array_equal(a, b):
         return False

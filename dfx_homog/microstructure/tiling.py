@@ -158,9 +158,17 @@ class TiledMesh:
         """(k, 2) of (cell, local facet) on the face y1 = 0 (side 0) or y1 = end (side 1)."""
         region = 0 if side == 0 else len(self.cells) - 1
         column = 0 if side == 0 else sum(self.counts) - 1
-        cells, facets = self.cells[region].face_facets(0, side)
+        return self._face_facets(region, 0, side, column)
+
+    def side_facets(self, direction: int) -> npt.NDArray[np.int32]:
+        """(k, 2) of (cell, local facet) on the lateral face y_direction = 0, all regions."""
+        return np.concatenate([self._face_facets(r, direction, 0, 0) for r in range(len(self.cells))])
+
+    def _face_facets(self, region: int, direction: int, side: int, layer: int) -> npt.NDArray[np.int32]:
+        """(cell, local facet) of one region on a face of its unit cells, in one layer of tiles along `direction`."""
+        cells, facets = self.cells[region].face_facets(direction, side)
         which, local = self._copies(region, np.asarray(cells, dtype=np.int64))
-        keep = self.cell_tile[local, 0] == column
+        keep = self.cell_tile[local, direction] == layer
         return np.column_stack([local, np.asarray(facets)[which]])[keep].astype(np.int32)
 
 

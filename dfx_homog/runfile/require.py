@@ -86,11 +86,13 @@ def _require_meshes(run: Run, command: str) -> None:
     for name, dim in dims.items():
         if dim != dims["negative"]:
             raise run.problem(
-                f"microstructure.{name}.dim", f"the regions make one mesh, they must have one dimension: {dims}"
+                f"microstructure.{name}.dim",
+                f"the regions make one mesh, they must have one dimension: {dims}",
             )
     if len(run.cell.lateral_periods) not in (1, dims["negative"] - 1):
         raise run.problem(
-            "cell.lateral_periods", f"there are {dims['negative'] - 1} lateral directions (allowed: an entry for each)"
+            "cell.lateral_periods",
+            f"there are {dims['negative'] - 1} lateral directions (allowed: an entry for each)",
         )
 
 

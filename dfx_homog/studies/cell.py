@@ -22,7 +22,7 @@ def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
     """Solve all cell problems; result.json as docs/results.md says."""
     comm = MPI.COMM_WORLD
     problem = Problem(comm, run, opts.petsc)
-    cells = problem.unit_cells(out)
+    cells = problem.unit_cells(out, tiled=False)
     images = problem.grids()
     with begin(run, out, opts, comm) as log:
         arrays = pictures.unit_cells(cells)

@@ -174,7 +174,7 @@ def _describe_samples(run: Run) -> str:
 
 def _describe_models(run: Run, cells: dict[str, UnitCell] | None, levels: bool) -> list[str]:
     if cells is None:
-        return [f"unknowns and memory: not counted for unit cells of over {MESHED} triangles"]
+        return [f"unknowns and memory: not counted in space, or for unit cells of over {MESHED} triangles"]
     isothermal = run.parameters.isothermal
     each = [tile_unknowns(cells[n], inert=n not in ELECTRODES, isothermal=isothermal) for n in REGIONS]
     order, preset = run.meshes()["negative"].order, run.solver.preset

@@ -84,17 +84,17 @@ def meso(state: MesoState) -> Arrays:
 def resolved_mesh(model: ResolvedModel) -> Arrays:
     """The resolved mesh with all five fields (nan where a field does not live), if it is small enough to draw.
 
-    Cells carry all their nodes, k = 3 or 6, in the order of UnitCell.
+    Triangles carry all their nodes, k = 3 or 6, in the order of UnitCell. In three dimensions they are the facets on
+    the lateral face y3 = 0.
     """
     tiled, comm = model.tiled, model.comm
-    local = len(tiled.cell_unit)
-    if comm.allreduce(local) > MESH_LIMIT:
+    dofs, cells = _drawn(model)
+    if comm.allreduce(len(dofs)) > MESH_LIMIT:
         return {}
-    dofs = model.forms.space.dofmap.list[:local]
     values = np.where(model.visible, model.values, np.nan)
     points = comm.gather(model.coordinates[:, :2][dofs], root=0)
     fields = comm.gather(values[dofs], root=0)
-    phases = comm.gather(tiled.phase, root=0)
+    phases = comm.gather(tiled.phase[cells], root=0)
     if points is None or fields is None or phases is None:
         return {}
     return {
@@ -102,6 +102,17 @@ def resolved_mesh(model: ResolvedModel) -> Arrays:
         "mesh_values": np.concatenate(fields),  # (cells, k, 5), columns as in fields.NAMES
         "mesh_phase": np.concatenate(phases),
     }
+
+
+def _drawn(model: ResolvedModel) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes (n, k) of this rank's triangles that are drawn, and the cells (n,) that they belong to."""
+    tiled, nodes = model.tiled, model.forms.space.dofmap.list
+    if tiled.cells[0].dim == 2:
+        cells = np.arange(len(tiled.cell_unit))
+        return nodes[cells], cells
+    facets = tiled.side_facets(2)
+    columns = np.array([tiled.cells[0].facet_nodes(i) for i in range(4)])[facets[:, 1]]
+    return nodes[facets[:, :1], columns], facets[:, 0]
 
 
 def _thin(comm: MPI.Intracomm, rows: FloatArray) -> FloatArray:
@@ -126,6 +137,8 @@ def profiles(
         out[f"cloud_{name}"] = _thin(
             model.comm, np.column_stack([model.coordinates[here, 0], model.values[here, column]])
         )
+    if model.tiled.cells[0].dim == 3:  # a particle in space has no picture here
+        return out
     starts = np.concatenate([[0], np.cumsum(model.tiled.counts)])
     for electrode, name in ((0, "negative"), (1, "positive")):
         region = 2 * electrode

@@ -22,8 +22,8 @@ from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import ELECTRODES, REGIONS, MeshGeometry, Run
-from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.runfile.microstructure import tensor_of_other_size
+from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.voxels.grid import VoxelGrid
 
 LARGE = 200_000  # cells of a mesh that ranks map from a file
@@ -41,15 +41,18 @@ class Problem:
     run: Run
     petsc: tuple[str, ...] = ()
 
-    def unit_cells(self, out: Path | None = None) -> dict[str, UnitCell]:
+    def unit_cells(self, out: Path | None = None, *, tiled: bool = True) -> dict[str, UnitCell]:
         """Mesh of every microstructure of the run file that is meshed.
 
         The three regions of a battery cell get the same nodes on their faces z1 = 0 and z1 = 1, so that tiles fit.
         out: large meshes are written there once, and mapped into memory by the ranks instead of copied to them
+        tiled: whether the cells will be; if not, those in space need not fit
         Raises BadInput.
         """
         run, specs = self.run, self.run.meshes()
         joined = REGIONS if run.cell is not None and all(name in specs for name in REGIONS) else ()
+        if not tiled and any(specs[name].dim != 2 for name in joined):
+            joined = ()
         alone = {n: self._unit_cell(n, spec, out) for n, spec in specs.items() if n not in joined}
         if not joined:
             return alone
@@ -59,7 +62,8 @@ class Problem:
                 "microstructure.separator.order", f"must be the same in all regions, not {orders}"
             )
         if specs["negative"].dim == 3:
-            return {name: (self._joined_in_space(out) | alone)[name] for name in specs}
+            together = self._joined_in_space(out) | alone
+            return {name: together[name] for name in specs}
         breaks = sorted({round(b, 12) for name in REGIONS for b in face_breaks(specs[name])})
         size = min(specs[name].mesh_size for name in REGIONS)
         fitted = {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}

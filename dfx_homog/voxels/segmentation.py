@@ -290,12 +290,16 @@ def _labels_with(work: Work, step: Open | Close) -> Labels:
 
 def _open(work: Work, step: Step) -> None:
     assert isinstance(step, Open)
-    work.values = opened(work.comm, _labels_with(work, step), work.start, work.planes, step.label, step.radius)
+    work.values = opened(
+        work.comm, _labels_with(work, step), work.start, work.planes, step.label, step.radius
+    )
 
 
 def _close(work: Work, step: Step) -> None:
     assert isinstance(step, Close)
-    work.values = closed(work.comm, _labels_with(work, step), work.start, work.planes, step.label, step.radius)
+    work.values = closed(
+        work.comm, _labels_with(work, step), work.start, work.planes, step.label, step.radius
+    )
 
 
 def _clean(work: Work, step: Step) -> None:
