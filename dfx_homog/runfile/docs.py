@@ -14,6 +14,7 @@ from dfx_homog.runfile.microstructure import Meshed, Microstructure, OnMesh, OnV
 from dfx_homog.runfile.models import (
     Activation,
     Cell,
+    Checkpoint,
     Convergence,
     Electrode,
     Homogenised,
@@ -40,6 +41,7 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[homogenised]", Homogenised),
     ("[convergence]", Convergence),
     ("[rve]", Rve),
+    ("[checkpoint]", Checkpoint),
 )
 #: Keys that families share: heading, the table that has them, and which families it is for.
 GROUPS: tuple[tuple[str, type[Table], type[Table]], ...] = (

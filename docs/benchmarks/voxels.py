@@ -2,10 +2,11 @@
 
     python3 docs/benchmarks/voxels.py [--sizes 64 128 200 256] [--taufactor PYTHON] [--image FILE LABEL] [--out FILE]
 
-Needs only the standard library: the solver runs through ./dfx, TauFactor in its own virtual environment (CPU torch,
-one thread), made in the scratch folder unless `--taufactor` names the Python of one. Every run is a process of its
-own on the same images. Times are of the solve with its setup, without starting Python and reading the image; CPU
-seconds are those of the busiest rank (on one process they tell the time of a machine without other work).
+Needs only the standard library: the solver runs through ./dfx, TauFactor on one thread in its own virtual environment,
+made in the scratch folder unless `--taufactor` names the Python of one (much smaller with the CPU build of torch).
+Every run is a process of its own on the same images. Times are of the solve with its setup, without starting Python
+and reading the image; CPU seconds are those of the busiest rank (on one process they tell the time of a machine
+without other work).
 `--image` adds a TIFF stack or .npy, whose voxels with the label conduct: periodic and with fixed ends, on 2 ranks.
 """
 
@@ -97,9 +98,7 @@ def taufactor_python(folder: Path) -> str:
     python = folder / "taufactor" / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder / "taufactor")], check=True)
-        index = "https://download.pytorch.org/whl/cpu"
-        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "--index-url", index], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "taufactor"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "taufactor"], check=True)
     return str(python)
 
 
@@ -108,6 +107,15 @@ def processor() -> str:
     file = Path("/proc/cpuinfo")
     names = [li.split(":")[1].strip() for li in file.read_text().splitlines() if li.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def command_line(arguments: argparse.Namespace) -> str:
+    """What makes this table, files by their names only."""
+    words = ["python3 docs/benchmarks/voxels.py --sizes", *map(str, arguments.sizes)]
+    words += ["--taufactor-sizes", *map(str, arguments.taufactor_sizes)]
+    if arguments.image:
+        words += ["--image", Path(arguments.image[0]).name, arguments.image[1]]
+    return " ".join(words)
 
 
 def main() -> None:
@@ -125,7 +133,7 @@ def main() -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
         f"Machine: {processor()}, {os.cpu_count()} cores, {memory:.0f} GiB. "
-        "Command: `python3 docs/benchmarks/voxels.py`.",
+        f"Command: `{command_line(arguments)}`.",
         "",
         "| voxels | method | ranks | solves | seconds | CPU seconds | CG iterations | bytes/voxel | value |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
