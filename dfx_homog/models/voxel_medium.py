@@ -137,6 +137,22 @@ def voxel_medium(
     return result
 
 
+def conductivities(grid: VoxelGrid, spec: Any, quantity: str) -> FloatArray:
+    """(codes,) coefficient A of S, B or K for each code of the image: 0 where the phase does not conduct.
+
+    sigma_s and k_s are numbers or tables from label to number; a phase that the image lacks needs none.
+    """
+    if quantity == "B":
+        return np.where(grid.is_solid, 0.0, 1.0)
+    solid = spec.sigma_s if quantity == "S" else spec.k_s
+    electrolyte = 0.0 if quantity == "S" else spec.k_e
+    by_label = solid if isinstance(solid, dict) else dict.fromkeys(grid.values, solid)
+    pairs = zip(grid.values, grid.solid, strict=True)
+    return np.array(
+        [float((by_label[label] if is_solid else electrolyte) or 0.0) for label, is_solid in pairs]
+    )
+
+
 class _Work:
     """One image on the ranks that have planes."""
 
@@ -207,23 +223,13 @@ class _Work:
     def _tables(self) -> dict[str, FloatArray]:
         """Conductivity of each code for the tensors that are asked for."""
         grid, spec = self.grid, self.spec
-
-        def of_solid(value: Any) -> FloatArray:
-            pairs = zip(grid.values, grid.solid, strict=True)
-            numbers = value if isinstance(value, dict) else dict.fromkeys(grid.values, value)
-            return np.array([float(numbers[label]) if solid else 0.0 for label, solid in pairs])
-
-        pore = np.where(grid.is_solid, 0.0, 1.0)
         has = {p: volume > 0 for p, volume in self.volume.items()}
-        tables: dict[str, FloatArray] = {}
-        if has[SOLID] and spec.sigma_s is not None:
-            tables["S"] = of_solid(spec.sigma_s)
-        if has[ELECTROLYTE]:
-            tables["B"] = pore
-        if (spec.k_s is not None or not has[SOLID]) and (spec.k_e is not None or not has[ELECTROLYTE]):
-            solid = of_solid(spec.k_s) if has[SOLID] else 0.0
-            tables["K"] = solid + pore * (spec.k_e if has[ELECTROLYTE] else 0.0)
-        return tables
+        wanted = {
+            "S": has[SOLID] and spec.sigma_s is not None,
+            "B": has[ELECTROLYTE],
+            "K": (spec.k_s is not None or not has[SOLID]) and (spec.k_e is not None or not has[ELECTROLYTE]),
+        }
+        return {name: conductivities(grid, spec, name) for name, needed in wanted.items() if needed}
 
     def _connected(self, conducts: NDArray[np.bool_]) -> _Connected:
         """Connected parts of the voxels whose code conducts, found once."""

@@ -159,7 +159,7 @@ class LevelSet(Space):
 
 
 class RandomSpheres(Space):
-    """A periodic random packing of balls in a cube; meshed, or with `voxels` as an image of that many voxels."""
+    """Random packing of balls: an image with `voxels`, else a mesh, which joins balls nearer than `mesh_size`."""
 
     geometry: Literal["random_spheres"]
     # None is hidden from the type checker: only an image has none, and its readers do not ask

@@ -20,6 +20,7 @@ from dfx_homog.microstructure.components import connected_components
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.cell_problem import CellProblem
 from dfx_homog.models.medium import path_projection
+from dfx_homog.models.voxel_medium import conductivities
 from dfx_homog.runfile import Run
 from dfx_homog.studies.rve_samples import Sample, is_random
 from dfx_homog.studies.rve_statistics import as_lists
@@ -170,21 +171,6 @@ def _without_contacts(tensor: Floats, energy: Floats, windings: Floats) -> tuple
     """Without what finite elements conduct through points and edges between parts of a phase."""
     keep = path_projection(windings, len(tensor))
     return keep @ tensor @ keep, keep @ energy @ keep
-
-
-def conductivities(grid: VoxelGrid, spec: Any, quantity: str) -> Floats:
-    """(codes,) coefficient A of each code of the image: 0 where the phase does not conduct."""
-    if quantity == "B":
-        return np.where(grid.is_solid, 0.0, 1.0)
-    solid = spec.sigma_s if quantity == "S" else spec.k_s
-    electrolyte = 0.0 if quantity == "S" else float(spec.k_e)
-    by_label = solid if isinstance(solid, dict) else dict.fromkeys(grid.values, solid)
-    return np.array(
-        [
-            float(by_label[label]) if is_solid else electrolyte
-            for label, is_solid in zip(grid.values, grid.solid, strict=True)
-        ]
-    )
 
 
 def solve_voxels(
