@@ -40,6 +40,7 @@ from dfx_homog.runfile.types import (
     Scheme,
     Sizes,
     Units,
+    VoxelMethod,
     number_in,
 )
 
@@ -210,6 +211,11 @@ class Solver(Table):
 
     preset: Preset = Field(
         default="iterative", description="Krylov method with multigrid, or a direct factorisation"
+    )
+    voxels: VoxelMethod = Field(
+        default="multigrid",
+        description="cell problems on voxels: matrix-free multigrid, or algebraic multigrid on the assembled matrix, "
+        "slower and larger, to compare",
     )
 
 

@@ -158,6 +158,11 @@ Scheme = Annotated[
 Preset = Annotated[
     Literal["iterative", "direct"], Allowed('"iterative" or "direct"'), one_of(["iterative", "direct"])
 ]
+VoxelMethod = Annotated[
+    Literal["multigrid", "assembled"],
+    Allowed('"multigrid" or "assembled"'),
+    one_of(["multigrid", "assembled"]),
+]
 Units = Annotated[
     Literal["dimensionless"],
     Allowed('"dimensionless" in this version'),

@@ -132,11 +132,12 @@ class SampleSolver:
         spec: Any = self._run.microstructure[sample.microstructure]
         busy = grid.busy()  # None on ranks that have no part of a small sample
         table = conductivities(grid, spec, self._run.rve.quantity)
+        options: Json = {"method": self._run.solver.voxels, "user": self._petsc}
         kinds = ("fv", "q1") if spec.discretisation == "both" else (spec.discretisation,)
         for condition in self._run.rve.conditions:
             found: Json = {}
             if busy is not None:
-                found = solve_voxels(busy, table, condition, kinds, self._petsc)
+                found = solve_voxels(busy, table, condition, kinds, options)
                 found["shape"] = [grid.shape[axis] for axis in grid.axes]
             yield self._comm.bcast(found, root=0)
         if busy is not None and busy.comm is not grid.comm:
@@ -173,11 +174,10 @@ def _without_contacts(tensor: Floats, energy: Floats, windings: Floats) -> tuple
     return keep @ tensor @ keep, keep @ energy @ keep
 
 
-def solve_voxels(
-    grid: VoxelGrid, table: Floats, condition: str, kinds: Sequence[str], petsc: tuple[str, ...]
-) -> Json:
+def solve_voxels(grid: VoxelGrid, table: Floats, condition: str, kinds: Sequence[str], options: Json) -> Json:
     """Tensor, porosity and cost under one condition; with two discretisations the first one's, and both beside it.
 
+    options: of VoxelProblem
     Every rank of the grid's communicator has planes. Collective. Raises SolverFailure.
     """
     electrolyte = ~grid.is_solid
@@ -194,7 +194,7 @@ def solve_voxels(
     elif not np.array_equal(table > 0, electrolyte):
         reach = Reach(grid, table > 0, condition)
     del pores  # its labels take 4 bytes a voxel
-    found = {kind: _solve(grid, table, condition, kind, reach, petsc) for kind in kinds}
+    found = {kind: _solve(grid, table, condition, kind, reach, options) for kind in kinds}
     main = found[kinds[0]]
     if len(kinds) > 1:
         out["discretisations"] = {kind: entry["tensor"] for kind, entry in found.items()}
@@ -202,11 +202,11 @@ def solve_voxels(
 
 
 def _solve(
-    grid: VoxelGrid, table: Floats, condition: str, kind: str, reach: Reach | None, petsc: tuple[str, ...]
+    grid: VoxelGrid, table: Floats, condition: str, kind: str, reach: Reach | None, options: Json
 ) -> Json:
     """One discretisation; reach: None if every voxel conducts."""
     dim = grid.dim
-    problem = VoxelProblem(grid, discretisation=kind, condition=condition, user=petsc)
+    problem = VoxelProblem(grid, discretisation=kind, condition=condition, **options)
     tensor, energy = np.full((2, dim, dim), np.nan)
     iterations: list[int] = []
     dofs = 0

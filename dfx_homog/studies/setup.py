@@ -153,7 +153,7 @@ class Problem:
             )
         from dfx_homog.models.voxel_medium import voxel_medium
 
-        return voxel_medium(geometry, spec, user=self.petsc, tell=tell)
+        return voxel_medium(geometry, spec, method=self.run.solver.voxels, user=self.petsc, tell=tell)
 
     @property
     def lateral_periods(self) -> tuple[int, ...]:
