@@ -42,6 +42,11 @@ def create_mesh(
     return dmesh.create_mesh(comm, cells, points, element, partitioner=keep)
 
 
+def geometry_nodes(mesh: dmesh.Mesh) -> npt.NDArray[np.int32]:
+    """(cells, k) rows of mesh.geometry.x of each local cell's nodes."""
+    return mesh.geometry.dofmaps[0] if VERSION >= (0, 11) else mesh.geometry.dofmap
+
+
 def compile_form(form: ufl.Form) -> fem.Form:
     """Compile a form with the project's compiler flags."""
     return fem.form(form, jit_options=JIT_OPTIONS)

@@ -140,8 +140,8 @@ class Manufactured:
 
     def _facets_at(self, axis: int, position: float) -> np.ndarray:
         """(k, 2) facets, from every cell that has them, with both vertices on a line."""
-        geometry = self.mesh.geometry
-        corners = geometry.x[geometry.dofmap[: len(self.model.tiled.phase), :3], axis]
+        cells = _compat.geometry_nodes(self.mesh)[: len(self.model.tiled.phase), :3]
+        corners = self.mesh.geometry.x[cells, axis]
         on = np.abs(corners - position) < 1e-9
         return np.argwhere(on[:, TRIANGLE_FACETS].all(axis=2))
 

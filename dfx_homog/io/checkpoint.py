@@ -62,7 +62,7 @@ def save(folder: Path, comm: MPI.Intracomm, step: int, facts: Json, state: State
 def newest(folder: Path, comm: MPI.Intracomm) -> tuple[Checkpoint | None, list[str]]:
     """The newest good checkpoint, or None, and a sentence on every newer one that is damaged. Collective."""
     names = sorted((p.name for p in folder.glob("step-*.json")), reverse=True) if comm.rank == 0 else None
-    damaged = []
+    damaged: list[str] = []
     for name in comm.bcast(names, root=0):
         facts = comm.bcast(_facts(folder / name) if comm.rank == 0 else None, root=0)
         path = (folder / name).with_suffix(".h5")
@@ -75,7 +75,7 @@ def newest(folder: Path, comm: MPI.Intracomm) -> tuple[Checkpoint | None, list[s
 def load(checkpoint: Checkpoint, comm: MPI.Intracomm, like: State) -> dict[str, FloatArray]:
     """The tables of a checkpoint at the rows of `like`, on this communicator's ranks. Collective."""
     viewer = PETSc.Viewer().createHDF5(str(checkpoint.path), "r", comm=comm)
-    found = {}
+    found: dict[str, FloatArray] = {}
     for name, table in like.items():
         width = table.values.shape[1]
         vector = _empty(comm, table.count * width)

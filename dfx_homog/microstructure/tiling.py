@@ -96,7 +96,7 @@ class TiledMesh:
         """Rank-independent numbers of the local nodes of the Lagrange space of the mesh's own order."""
         geometry = self.mesh.geometry
         ids = np.empty(nodes, dtype=np.int64)
-        ids[dofmap] = geometry.input_global_indices[geometry.dofmap[: len(dofmap)]]
+        ids[dofmap] = geometry.input_global_indices[_compat.geometry_nodes(self.mesh)[: len(dofmap)]]
         return ids
 
     def periodic_keys(self, ids: Ints, directions: tuple[int, ...]) -> Ints:

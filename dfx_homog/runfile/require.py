@@ -82,17 +82,19 @@ def _require_meshes(run: Run, command: str) -> None:
                 f"microstructure.{name}.geometry",
                 f'"{spec.geometry}" is not in this version of {command} (allowed: families that are meshed)',
             )
-    dims = {name: spec.dim for name, spec in meshes.items()}
+    dims = {name: spec.dim or 0 for name, spec in meshes.items()}
     for name, dim in dims.items():
         if dim != dims["negative"]:
             raise run.problem(
-                f"microstructure.{name}.dim",
-                f"the regions make one mesh, they must have one dimension: {dims}",
+                f"microstructure.{name}.geometry",
+                f"has {dim} dimensions, that of negative {dims['negative']}: the regions make one mesh in {command}",
             )
-    if len(run.cell.lateral_periods) not in (1, dims["negative"] - 1):
+    sides, given = dims["negative"] - 1, len(run.cell.lateral_periods)
+    if given not in (1, sides):
+        allowed = "one positive whole number" if sides == 1 else "one or two positive whole numbers"
         raise run.problem(
             "cell.lateral_periods",
-            f"there are {dims['negative'] - 1} lateral directions (allowed: an entry for each)",
+            f"{given} entries for {sides} lateral directions (allowed: a list of {allowed})",
         )
 
 

@@ -159,7 +159,7 @@ class Problem:
     def lateral_periods(self) -> tuple[int, ...]:
         """Unit cells across, for each lateral direction; one entry counts for all."""
         given = self.run.cell.lateral_periods
-        directions = self.run.meshes()["negative"].dim - 1
+        directions = (self.run.meshes()["negative"].dim or 2) - 1
         return given * directions if len(given) == 1 else given
 
     def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
