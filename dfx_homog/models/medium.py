@@ -21,6 +21,7 @@ from dfx_homog.models.bounds import ONE_PHASE
 from dfx_homog.voxels.grid import VoxelGrid
 
 Json = dict[str, Any]
+ROUNDING = 1e-10  # a smaller share of a phase is no island
 PHASES = {SOLID: "solid", ELECTROLYTE: "electrolyte"}
 
 
@@ -94,7 +95,7 @@ class Medium:
             n: float(np.nanmax(np.abs(h.energy - h.tensor))) for n, h in self.problems.items()
         }
         out["percolates"] = self.percolates
-        out["islands"] = self.islands
+        out["islands"] = {phase: share if share > ROUNDING else 0.0 for phase, share in self.islands.items()}
         out["dofs"] = {n: h.dofs for n, h in self.problems.items()}
         out["iterations"] = {n: list(h.iterations) for n, h in self.problems.items()}
         out["seconds"] = self.seconds
