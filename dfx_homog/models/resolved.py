@@ -50,7 +50,9 @@ class ResolvedModel(TransientModel):
         self.forms = rf.ResolvedForms(self.tiled, physics, materials, self.periodic)
         self.preset, self.user_options = preset, user_options
         values = [v for m in materials for v in (m.sigma_s, m.k_s, m.k_e) if v is not None]
-        self._largest_coefficient = max(physics.lam * physics.c_e0, *(float(np.max(v)) for v in values))
+        largest = max(physics.lam * physics.c_e0, *(float(np.max(v)) for v in values))
+        # a stiffness entry is a coefficient times a length to the power d - 2, here per collector area
+        self._largest_entry = largest * self.delta ** (self.tiled.mesh.geometry.dim - 2) / self.forms.area
         space = self.forms.space
         self.nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
         self.coordinates = space.tabulate_dof_coordinates()[: self.nodes]
@@ -94,7 +96,7 @@ class ResolvedModel(TransientModel):
             GROUPS,
             preset=self.preset,
             prefix=prefix,
-            atol=round_off(layout.global_size, self._largest_coefficient / forms.area),
+            atol=round_off(layout.global_size, self._largest_entry),
             user_options=self.user_options,
         )
 
