@@ -82,9 +82,9 @@ def _curve(
         middle[curved] = union.to_midpoints(
             points, facets, position.reshape(facet_edges.shape), edges[curved]
         )
-        bent = np.count_nonzero(np.any(middle != straight, axis=1))
+        bent = int(np.count_nonzero(np.any(middle != straight, axis=1)))
         _straighten(points, cells, number, middle, straight, edge_pairs)
-        share = 1.0 - np.count_nonzero(np.any(middle != straight, axis=1)) / max(bent, 1)
+        share = 1.0 - int(np.count_nonzero(np.any(middle != straight, axis=1))) / max(bent, 1)
     nodes = np.hstack([cells, len(points) + number])
     joined = tuple(np.vstack([v, len(points) + e]) for v, e in zip(pairs, edge_pairs, strict=True))
     return np.vstack([points, middle]), nodes, joined, share
