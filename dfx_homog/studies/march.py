@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -94,12 +95,17 @@ class HistoryFile:
         if active and keep:
             lines = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1]
         self.kept = [dict(zip(COLUMNS, map(float, line.split(",")), strict=True)) for line in lines]
-        self._file = path.open("w", encoding="utf-8", newline="") if active else None
-        self._writer = csv.writer(self._file) if self._file else None
-        if self._writer and self._file:
-            self._writer.writerow(COLUMNS)
-            self._file.writelines(line + "\r\n" for line in lines)
-            self._file.flush()
+        self._file = None
+        self._writer = None
+        if not active:
+            return
+        part = path.with_suffix(".part")  # a run that is killed here still has its earlier rows
+        with part.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerow(COLUMNS)
+            file.writelines(line + "\r\n" for line in lines)
+        os.replace(part, path)
+        self._file = path.open("a", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file)
 
     def add(self, row: Row) -> None:
         if self._writer and self._file:
@@ -132,6 +138,7 @@ class _Marching:
             self.file = HistoryFile(history, root, keep=facts["rows"])
             self.out.rows = model.comm.bcast(self.file.kept, root=0)
             self.out.krylov = list(facts["krylov"])
+            self.split = facts["split"]
             self.ledger = Ledger(
                 tuple(facts["lithium"]), isothermal=isothermal, largest_term=facts["largest_term"]
             )
@@ -159,6 +166,7 @@ class _Marching:
             "krylov": self.out.krylov,
             "lithium": list(self.ledger.start),
             "largest_term": self.ledger.largest_term,
+            "split": self.split,
         }
 
     def go(self, step: TimeStep) -> None:
