@@ -12,13 +12,14 @@ those that need a way longer than REACH of their length (at the necks of balls, 
 from __future__ import annotations
 
 from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.background import FEWEST
+from dfx_homog.microstructure.build import Spec
 from dfx_homog.microstructure.conforming import STUCK, conforming_mesh
 from dfx_homog.microstructure.level_set import ExpressionLevel, LevelFunction, SphereUnion, project
 from dfx_homog.microstructure.periodic import edge_numbers, pair_edges, pair_vertices, unit_cell
@@ -40,17 +41,6 @@ SAMPLES = 64
 RESOLVED = 0.05
 #: Largest difference between opposite faces, relative to the function's range.
 PERIODIC = 1e-9
-
-
-class CutSpec(Protocol):
-    """Run-file keys that every cut geometry has."""
-
-    @property
-    def geometry(self) -> str: ...
-    @property
-    def mesh_size(self) -> float: ...
-    @property
-    def order(self) -> int: ...
 
 
 def level_function(spec: Any) -> LevelFunction:
@@ -92,7 +82,7 @@ def _sampled_fraction(level: LevelFunction, geometry: str) -> float:
     return fraction
 
 
-def cut_unit_cell(name: str, spec: CutSpec, level: LevelFunction | None = None) -> UnitCell:
+def cut_unit_cell(name: str, spec: Spec, level: LevelFunction | None = None) -> UnitCell:
     """Conforming periodic mesh of both phases for `level_set` or `random_spheres`, order 1 or 2.
 
     spec   geometry, mesh_size, order and the keys of the geometry

@@ -101,18 +101,21 @@ def _outline(width: float, height: float, breaks: Sequence[Sequence[float]]) -> 
 
 def _divide(draw: Draw, width: float, height: float, breaks: Sequence[Sequence[float]]) -> list[int]:
     """Surfaces into which the drawn interface divides the box."""
-    occ = gmsh.model.occ
-    box = (2, _outline(width, height, breaks))
-    tools = draw(width, height)
+    return pieces_of((2, _outline(width, height, breaks)), draw(width, height))
+
+
+def pieces_of(box: tuple[int, int], tools: DimTags) -> list[int]:
+    """Tags of the parts into which `tools` divide the box, a surface or a volume; what is outside it is removed."""
+    occ, dim = gmsh.model.occ, box[0]
     pieces: DimTags = [box]
     if tools:
         everything, parts = occ.fragment([box], tools)
         pieces = parts[0]
-        outside = [e for e in everything if e not in pieces and e[0] == 2]
+        outside = [e for e in everything if e not in pieces and e[0] == dim]
         occ.remove(outside, recursive=True)
         occ.synchronize()
         bounded = set(gmsh.model.getBoundary(pieces, combined=False, oriented=False))
-        occ.remove([e for e in gmsh.model.getEntities(1) if e not in bounded], recursive=True)
+        occ.remove([e for e in gmsh.model.getEntities(dim - 1) if e not in bounded], recursive=True)
     occ.synchronize()
     return [tag for _, tag in pieces]
 

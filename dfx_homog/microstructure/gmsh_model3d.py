@@ -12,7 +12,7 @@ from typing import NamedTuple
 import gmsh
 import numpy as np
 
-from dfx_homog.microstructure.gmsh_model import DimTags, session
+from dfx_homog.microstructure.gmsh_model import DimTags, pieces_of, session
 from dfx_homog.microstructure.reference_element import determinants
 from dfx_homog.microstructure.unitcell import Floats, Ints
 
@@ -41,20 +41,7 @@ class Tetrahedra(NamedTuple):
 
 def _divide(draw: Draw, side: float) -> list[int]:
     """Volumes into which the drawn interface divides the box."""
-    occ = gmsh.model.occ
-    box = (3, occ.addBox(0.0, 0.0, 0.0, side, side, side))
-    tools = draw(side)
-    pieces: DimTags = [box]
-    if tools:
-        everything, parts = occ.fragment([box], tools)
-        pieces = parts[0]
-        outside = [e for e in everything if e not in pieces and e[0] == 3]
-        occ.remove(outside, recursive=True)
-        occ.synchronize()
-        bounded = set(gmsh.model.getBoundary(pieces, combined=False, oriented=False))
-        occ.remove([e for e in gmsh.model.getEntities(2) if e not in bounded], recursive=True)
-    occ.synchronize()
-    return [tag for _, tag in pieces]
+    return pieces_of((3, gmsh.model.occ.addBox(0.0, 0.0, 0.0, side, side, side)), draw(side))
 
 
 def _faces(axis: int, side: float) -> list[tuple[int, Floats]]:
