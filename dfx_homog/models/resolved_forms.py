@@ -48,8 +48,16 @@ def cellwise(mesh: Any, values: list[Any], index: npt.NDArray[np.integer], dim: 
 
 
 @dataclass(frozen=True)
-class _Terms:
-    """UFL of every flux and source: fluxes in the volume, densities on Gamma (the last four)."""
+class Terms:
+    """UFL of every flux and source at the new state, in meso lengths; [H] 6-8, MODEL section 3.
+
+    N_s, i_s, N_e, i_e, K: fluxes (vectors); joule_s, joule_e: heat per volume of each phase.
+    Per area of Gamma, with j = G g and eta the overpotential:
+    interface: delta (j + G C d_t D), flux of lithium and charge out of the solid
+    faradaic: delta j; eta: the overpotential
+    irreversible_heat: delta lambda j eta; reversible_heat: delta lambda j Pi
+    interface_work: delta j (U - Pi); capacitor_work: delta G C D d_t D
+    """
 
     N_s: Any
     i_s: Any
@@ -59,9 +67,17 @@ class _Terms:
     joule_s: Any
     joule_e: Any
     interface: Any
-    reaction_heat: Any
+    faradaic: Any
+    eta: Any
+    irreversible_heat: Any
+    reversible_heat: Any
     interface_work: Any
     capacitor_work: Any
+
+    @property
+    def reaction_heat(self) -> Any:
+        """Heat per area of Gamma, all its parts."""
+        return self.irreversible_heat + self.reversible_heat
 
 
 class ResolvedForms:
@@ -70,6 +86,7 @@ class ResolvedForms:
     u, u1, u2: fields at the new time and the two before; components c_s, Phi_s, c_e, Phi_e, T
     a0, a1, a2: coefficients of the difference quotient; current: i_app; all Constants.
     part: (cells,) SOLID, ELECTROLYTE or INERT
+    terms: fluxes and sources in UFL, to integrate or to plot over dx and ds(GAMMA)
     The residual is divided by the collector's area |F|.
     """
 
@@ -151,7 +168,7 @@ class ResolvedForms:
     def _rate(self, component: int) -> Any:
         return self.a0 * self.u[component] + self.a1 * self.u1[component] + self.a2 * self.u2[component]
 
-    def _terms(self) -> _Terms:
+    def _terms(self) -> Terms:
         """Fluxes, kinetics and heat sources at the new state."""
         p, u, delta = self.physics, self.u, self._constant(self.delta)
         gamma, lam = self._constant(p.gamma), self._constant(p.lam)
@@ -170,7 +187,7 @@ class ResolvedForms:
         jump_rate = self._rate(PHI_S) - self._rate(PHI_E)
         i_s = transport.ohmic_current(sigma, phi_s)
         i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e)
-        return _Terms(
+        return Terms(
             N_s=transport.particle_flux(D_s, c_s, delta),
             i_s=i_s,
             N_e=transport.species_flux(D_L, mu_L, lam, c_e, phi_e),
@@ -179,12 +196,15 @@ class ResolvedForms:
             interface=delta * kinetics.interface_flux(G, g, GC, jump_rate),
             joule_s=heat.joule(lam, i_s, phi_s),
             joule_e=heat.joule(lam, i_e, phi_e),
-            reaction_heat=delta * heat.reaction_heat(lam, G, g, eta, Pi),
+            faradaic=delta * G * g,
+            eta=eta,
+            irreversible_heat=delta * heat.reaction_heat(lam, G, g, eta, 0),
+            reversible_heat=delta * heat.reaction_heat(lam, G, g, 0, Pi),
             interface_work=delta * G * g * (U - Pi),
             capacitor_work=delta * GC * (phi_s - phi_e) * jump_rate,
         )
 
-    def _weak(self, t: _Terms) -> Any:
+    def _weak(self, t: Terms) -> Any:
         """The residual, all five conservation laws, divided by |F|."""
         p, dx, ds, v, T = self.physics, self.dx, self.ds, self._test, self.u[TEMP]
         everywhere = dx((SOLID, ELECTROLYTE, INERT))
@@ -215,7 +235,8 @@ class ResolvedForms:
 
     def _build(self) -> None:
         self._test = ufl.TestFunction(self.space)
-        terms, ds, v = self._terms(), self.ds, self._test
+        self.terms = terms = self._terms()
+        ds, v = self.ds, self._test
         self.weak = self._weak(terms)
         self.residual = compile_form(self.weak)
         self.jacobian = compile_form(ufl.derivative(self.weak, self.u))
