@@ -19,6 +19,7 @@ from dfx_homog.microstructure.tiling import TiledMesh, tile_mesh
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.physics import Electrode, Physics
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
 from dfx_homog.solvers.timestepping import Quotient, TimeStep
@@ -109,7 +110,7 @@ def slope(sizes: Sequence[float], errors: Any) -> Any:
 
 
 def step(index: int, dt: float, current: float, quotient: Quotient) -> TimeStep:
-    return TimeStep(index, index * dt, dt, current, quotient, 0)
+    return TimeStep(index, index * dt, dt, Control("current", current), quotient, 0)
 
 
 class Problem:

@@ -16,6 +16,7 @@ from dfx_homog.errors import SolverFailure
 from dfx_homog.models.history import COLUMNS, Balance, Ledger
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import time_steps
 from dfx_homog.studies.march import March, march
 from dfx_homog.studies.progress import Log
@@ -109,10 +110,10 @@ def test_failure_says_when_and_keeps_the_history(model: str, tmp_path: Path) -> 
 def test_failure_in_a_particle_problem_is_a_solver_failure() -> None:
     """PETSc wraps what its callbacks raise; out comes the particle's own message, on all ranks."""
     model = build(wavy_run(), "homogenised")
-    model.switch_on(3.0)
+    model.switch_on(Control("current", 3.0))
 
     def empty_the_particles() -> None:
-        for step in time_steps([(3.0, 1.0)], 0.05, "backward-euler"):
+        for step in time_steps([(Control("current", 3.0), 1.0)], 0.05, "backward-euler"):
             model.advance(step)
             model.accept()
 
@@ -124,6 +125,7 @@ class Recorder:
     """A model that only counts: rows of numbers, no equations."""
 
     comm = MPI.COMM_SELF
+    current = 0.0
 
     def __init__(self, balances: list[Balance]):
         self.balances = balances
@@ -132,8 +134,9 @@ class Recorder:
     def lithium(self) -> tuple[float, float]:
         return 2.0, 4.0
 
-    def switch_on(self, current: float) -> None:
-        self.calls.append(f"on {current:g}")
+    def switch_on(self, control: Control) -> None:
+        self.current = control.value
+        self.calls.append(f"on {control.value:g}")
 
     def observe(self) -> dict[str, float]:
         return dict.fromkeys(COLUMNS[2:10], 0.5)
@@ -141,7 +144,8 @@ class Recorder:
     def advance(self, step: Any) -> Any:
         from dfx_homog.solvers.newton import SolveInfo
 
-        self.calls.append(f"step {step.index} {step.current:g}")
+        self.current = step.control.value
+        self.calls.append(f"step {step.index} {self.current:g}")
         return SolveInfo(2, [5, 7])
 
     def balance(self) -> Balance:
@@ -199,10 +203,14 @@ def test_checks_leave_out_the_first_state() -> None:
     ("duration", "count"), [(0.1, 5), (0.11, 6), (0.01, 1), (0.02 * 7, 7), (0.1 + 0.2, 15)]
 )
 def test_every_protocol_step_is_divided_evenly(duration: float, count: int) -> None:
-    steps = list(time_steps([(1.0, duration), (0.0, 0.04)], 0.02, "backward-euler"))
+    steps = list(
+        time_steps(
+            [(Control("current", 1.0), duration), (Control("current", 0.0), 0.04)], 0.02, "backward-euler"
+        )
+    )
     assert [s.protocol_step for s in steps] == [0] * count + [1, 1]
     assert [s.index for s in steps] == list(range(1, count + 3))
-    assert [s.current for s in steps] == [1.0] * count + [0.0, 0.0]
+    assert [s.control.value for s in steps] == [1.0] * count + [0.0, 0.0]
     assert steps[count - 1].time == pytest.approx(duration, abs=1e-15)
     assert steps[-1].time == pytest.approx(duration + 0.04)
     assert all(s.dt <= 0.02 * (1 + 1e-8) for s in steps)

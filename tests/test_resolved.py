@@ -27,6 +27,7 @@ from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP
 from dfx_homog.models.history import Row
 from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import REGIONS, Run
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import time_steps
 from dfx_homog.studies.march import March
 
@@ -152,7 +153,10 @@ def test_current_and_rest(scheme: str) -> None:
 
 
 def test_bdf2_starts_again_at_every_protocol_step() -> None:
-    quotients = [step.quotient for step in time_steps([(1.0, 0.3), (0.0, 0.2)], 0.1, "bdf2")]
+    quotients = [
+        step.quotient
+        for step in time_steps([(Control("current", 1.0), 0.3), (Control("current", 0.0), 0.2)], 0.1, "bdf2")
+    ]
     assert [q.a2 != 0 for q in quotients] == [False, True, True, False, True]
 
 

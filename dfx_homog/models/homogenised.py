@@ -31,6 +31,7 @@ from dfx_homog.models.particle import ParticleProblems, ParticleResponse, partic
 from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.timestepping import TimeStep
@@ -241,10 +242,10 @@ class HomogenisedModel(TransientModel):
             points.particles.c = c
             points.at = None
 
-    def switch_on(self, current: float) -> SolveInfo | None:
+    def switch_on(self, control: Control) -> SolveInfo | None:
         """As in `TransientModel`, with the particles frozen at their initial concentration."""
         self._frozen = True
-        info = super().switch_on(current)
+        info = super().switch_on(control)
         self._frozen = False
         return info
 
@@ -259,9 +260,9 @@ class HomogenisedModel(TransientModel):
             points.particles.c = c
             points.particles.begin_step(q.a0, -(q.a1 * c + q.a2 * c_older), q.a1 * jump + q.a2 * before)
             points.at = None
-        if step.current != 0:
+        if self.current != 0:
             # small currents too are to balance: rounding is far below what is left of Newton's convergence
-            self._newton.limit_residual(CHARGE_BALANCE * abs(step.current))
+            self._newton.limit_residual(CHARGE_BALANCE * abs(self.current))
         info = self._newton.solve()
         self._respond()
         for points in self._points:
@@ -329,7 +330,7 @@ class HomogenisedModel(TransientModel):
             heating=(
                 self.sum(self._w_heat @ rate[:, TEMP]),
                 cooling,
-                p.lam * float(self.forms.current.value) * self.voltage,
+                p.lam * self.current * self.voltage,
                 work,
                 capacitor,
             ),

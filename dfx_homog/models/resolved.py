@@ -202,11 +202,10 @@ class ResolvedModel(TransientModel):
             rf.POSITIVE_FACE: p.h_positive,
         }
         cooling = sum(h * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient)) for f, h in faces.items())
-        current = float(forms.current.value)
         heating = (
             self.sum(self._w_heat @ rate[:, TEMP]),
             cooling,
-            p.lam * current * self.voltage,
+            p.lam * self.current * self.voltage,
             p.lam * sum(self._interface(forms.interface_work, e) for e in (0, 1)),
             p.lam * sum(self._interface(forms.capacitor_work, e) for e in (0, 1)),
         )

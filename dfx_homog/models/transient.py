@@ -12,6 +12,7 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.models.history import Balance, Row
 from dfx_homog.models.state import State, Table
 from dfx_homog.parameters.physics import Physics
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
 from dfx_homog.solvers.timestepping import TimeStep
@@ -98,20 +99,25 @@ class TransientModel(ABC):
         self.forms.u.x.array[:] = self.forms.u1.x.array
 
     def set_step(self, step: TimeStep) -> None:
-        """Put a step's difference quotient and current into the forms."""
+        """Put a step's difference quotient and what is applied into the forms."""
         forms, q = self.forms, step.quotient
         forms.a0.value, forms.a1.value, forms.a2.value = q.a0, q.a1, q.a2
-        forms.current.value = step.current
+        forms.current.value = step.control.value
 
-    def switch_on(self, current: float) -> SolveInfo | None:
+    @property
+    def current(self) -> float:
+        """Applied current i_app of the new state, mean over the collector."""
+        return float(self.forms.current.value)
+
+    def switch_on(self, control: Control) -> SolveInfo | None:
         """State just after the current is applied. C = 0: the potentials are algebraic and are solved for here.
 
         With a double layer nothing jumps but V, and the initial equilibrium stands.
         """
+        forms = self.forms
+        forms.current.value = control.value
         if self.physics.negative.C > 0 or self.physics.positive.C > 0:
             return None
-        forms = self.forms
-        forms.current.value = current
         forms.a0.value = forms.a1.value = forms.a2.value = 0.0
         potentials = np.zeros_like(self.active)
         columns = [self.component("Phi_s"), self.component("Phi_e")]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from dfx_homog.solvers.control import Control
 
 
 @dataclass(frozen=True)
@@ -29,28 +31,29 @@ def bdf2(dt: float) -> Quotient:
 
 @dataclass(frozen=True)
 class TimeStep:
-    """One step of a protocol: new time, step size, applied current, quotient, and which protocol step it is in."""
+    """One step of a protocol: new time, step size, what is applied, quotient, and which protocol step it is in."""
 
     index: int
     time: float
     dt: float
-    current: float
+    control: Control
     quotient: Quotient
     protocol_step: int
 
 
-def time_steps(protocol: list[tuple[float, float]], dt: float, scheme: str) -> Iterator[TimeStep]:
-    """Steps through (current, duration) pairs, dt shrunk so that each duration is a whole number of steps.
+def time_steps(protocol: list[tuple[Control, float]], dt: float, scheme: str) -> Iterator[TimeStep]:
+    """Steps through (control, duration) pairs, dt shrunk so that each duration is a whole number of steps.
 
-    BDF2 starts with one Euler step at every protocol step: after a jump of the current the solution moves like
+    BDF2 starts with one Euler step at every protocol step: after a jump of what is applied the solution moves like
     sqrt(t), and the old history is of no use.
     """
     start, index = 0.0, 0
-    for number, (current, duration) in enumerate(protocol):
+    for number, (control, duration) in enumerate(protocol):
         count = max(1, math.ceil(duration / dt * (1 - 1e-9)))
         step = duration / count
         for k in range(count):
             quotient = bdf2(step) if scheme == "bdf2" and k > 0 else euler(step)
             index += 1
-            yield TimeStep(index, start + (k + 1) * step, step, current, quotient, number)
+            time = start + (k + 1) * step
+            yield TimeStep(index, time, step, replace(control, time=time), quotient, number)
         start += duration

@@ -15,6 +15,7 @@ from dfx_homog.errors import SolverFailure
 from dfx_homog.models.history import COLUMNS, Ledger, Row
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.newton import SolveInfo
 from dfx_homog.solvers.timestepping import TimeStep, euler, time_steps
 from dfx_homog.studies.checkpoints import Checkpoints
@@ -26,7 +27,7 @@ MOMENTS = 10  # states that are written or compared as fields, the last step inc
 
 def protocol_steps(run: Run) -> list[TimeStep]:
     """All time steps of a run file."""
-    protocol = [(s.current, s.duration) for s in run.protocol.steps]
+    protocol = [(Control("current", s.current), s.duration) for s in run.protocol.steps]
     return list(time_steps(protocol, run.time.dt, run.time.scheme))
 
 
@@ -145,13 +146,12 @@ class _Marching:
             return int(facts["step"])
         self.file = HistoryFile(history, root)
         self.ledger = Ledger(model.lithium(), isothermal=isothermal)
-        current = self.run.protocol.steps[0].current
-        info = model.switch_on(current)
-        self.record(0.0, current, info or SolveInfo(0, [], 0.0), self.ledger.first())
+        info = model.switch_on(self.steps[0].control)
+        self.record(0.0, info or SolveInfo(0, [], 0.0), self.ledger.first())
         return 0
 
-    def record(self, t: float, current: float, info: SolveInfo, errors: Row) -> None:
-        row = {"time": t, "current": current, **self.model.observe(), **errors}
+    def record(self, t: float, info: SolveInfo, errors: Row) -> None:
+        row = {"time": t, "current": self.model.current, **self.model.observe(), **errors}
         now = time.perf_counter()
         row |= {"newton": float(info.newton), "krylov": float(sum(info.krylov)), "seconds": now - self.tick}
         self.tick = now
@@ -175,8 +175,8 @@ class _Marching:
             step = replace(step, quotient=euler(step.dt))
         info = self.advance(step)
         self.out.krylov += info.krylov
-        errors = self.ledger.errors(self.model.balance(), step.current)
-        self.record(step.time, step.current, info, errors)
+        errors = self.ledger.errors(self.model.balance(), self.model.current)
+        self.record(step.time, info, errors)
         self.model.accept()
         row = self.out.rows[-1]
         self.log.detail(
@@ -216,7 +216,9 @@ class _Marching:
         total = SolveInfo(0, [], 0.0)
         dt = step.dt / count
         for number in range(1, count + 1):
-            part = replace(step, time=step.time - step.dt + number * dt, dt=dt, quotient=euler(dt))
+            now = step.time - step.dt + number * dt
+            control = replace(step.control, time=now)
+            part = replace(step, time=now, dt=dt, control=control, quotient=euler(dt))
             info = self.model.advance(part)
             total = SolveInfo(total.newton + info.newton, total.krylov + info.krylov, info.residual)
             if number < count:
