@@ -32,6 +32,7 @@ from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.control import Control
+from dfx_homog.solvers.guard import Places
 from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.timestepping import TimeStep
@@ -143,7 +144,19 @@ class HomogenisedModel(TransientModel):
                 layout.global_size, self._largest_coefficient / float(np.diff(self.line.node_grid).min())
             ),
             user_options=self.user_options,
+            applied=self.applied(),
+            bounds=self.bounds(),
+            places=self.places(),
         )
+
+    @property
+    def voltage_weights(self) -> FloatArray:
+        """(nodes,) one at the positive collector."""
+        return self._w_face[POSITIVE_FACE]
+
+    def places(self) -> Places:
+        """Names of the meso fields and y1 of the meso nodes."""
+        return Places(NAMES, self.y[:, None])
 
     @property
     def dofs(self) -> int:
@@ -168,8 +181,8 @@ class HomogenisedModel(TransientModel):
                 continue
             solve = points.particles.evaluate_frozen if self._frozen else points.particles.evaluate
             points.response = solve(at[:, PHI_S], at[:, PHI_E], at[:, C_E], at[:, TEMP])
-            points.at = at.copy()
             complaint = complaint or points.response.complaint()
+            points.at = None if points.response.failed.any() else at.copy()
         if self.comm.allreduce(complaint is not None, op=MPI.LOR):
             messages = [m for m in self.comm.allgather(complaint) if m]
             raise SolverFailure(messages[0])
@@ -245,9 +258,10 @@ class HomogenisedModel(TransientModel):
     def switch_on(self, control: Control) -> SolveInfo | None:
         """As in `TransientModel`, with the particles frozen at their initial concentration."""
         self._frozen = True
-        info = super().switch_on(control)
-        self._frozen = False
-        return info
+        try:
+            return super().switch_on(control)
+        finally:
+            self._frozen = False
 
     def advance(self, step: TimeStep) -> SolveInfo:
         """One implicit step, particles condensed; their full fields are recovered at its end."""
@@ -263,7 +277,7 @@ class HomogenisedModel(TransientModel):
         if self.current != 0:
             # small currents too are to balance: rounding is far below what is left of Newton's convergence
             self._newton.limit_residual(CHARGE_BALANCE * abs(self.current))
-        info = self._newton.solve()
+        info = self.solve(self._newton, step.control)
         self._respond()
         for points in self._points:
             points.particles.finish_step()
@@ -280,7 +294,7 @@ class HomogenisedModel(TransientModel):
     @property
     def voltage(self) -> float:
         """Phi_s at the positive collector (it is zero at the negative one)."""
-        return self.sum(self._w_face[POSITIVE_FACE] @ self.values[:, PHI_S])
+        return self.sum(self.voltage_weights @ self.values[:, PHI_S])
 
     def mean_temperature(self) -> float:
         """Mean of T through the cell."""

@@ -16,6 +16,7 @@ from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, PHI_S, TEMP
 from dfx_homog.models.history import Balance
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Physics
+from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.timestepping import TimeStep
@@ -57,8 +58,8 @@ class ResolvedModel(TransientModel):
         self.nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
         self.coordinates = space.tabulate_dof_coordinates()[: self.nodes]
         self._number_unknowns()
-        self._newton = self.solver(self.layout, "resolved_")
         self._functionals()
+        self._newton = self.solver(self.layout, "resolved_")
         self.set_initial()
 
     # numbering ------------------------------------------------------------------------------------------------
@@ -98,7 +99,29 @@ class ResolvedModel(TransientModel):
             prefix=prefix,
             atol=round_off(layout.global_size, self._largest_entry),
             user_options=self.user_options,
+            applied=self.applied(),
+            bounds=self.bounds(),
+            places=self.places(),
         )
+
+    @property
+    def voltage_weights(self) -> FloatArray:
+        """(nodes,) this rank's part of the mean over the positive tab."""
+        return self._w_tab
+
+    def bounds(self) -> Bounds:
+        """As in `TransientModel`, and 0 < c_s < c_max of the electrode."""
+        bounds = super().bounds()
+        bounds.lower[:, C_S] = 0.0
+        for here, electrode in zip(
+            self._solid_nodes, (self.physics.negative, self.physics.positive), strict=True
+        ):
+            bounds.upper[here, C_S] = electrode.c_max
+        return bounds
+
+    def places(self) -> Places:
+        """Names of the fields and coordinates of the nodes."""
+        return Places(self.fields, self.coordinates[:, : self.tiled.mesh.geometry.dim])
 
     # states -----------------------------------------------------------------------------------------------------
 
@@ -118,7 +141,7 @@ class ResolvedModel(TransientModel):
     def advance(self, step: TimeStep) -> SolveInfo:
         """One implicit step by Newton's method on all five fields at once."""
         self.set_step(step)
-        return self._newton.solve()
+        return self.solve(self._newton, step.control)
 
     def accept(self) -> None:
         """Make the new state the old one."""
@@ -160,7 +183,7 @@ class ResolvedModel(TransientModel):
     @property
     def voltage(self) -> float:
         """Mean of Phi_s over the positive tab (it is zero on the negative one)."""
-        return self.sum(self._w_tab @ self.values[:, PHI_S])
+        return self.sum(self.voltage_weights @ self.values[:, PHI_S])
 
     def mean_temperature(self) -> float:
         """Mean of T over the volume of both phases."""

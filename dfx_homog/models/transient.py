@@ -13,8 +13,9 @@ from dfx_homog.models.history import Balance, Row
 from dfx_homog.models.state import State, Table
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.control import Control
+from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
-from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
+from dfx_homog.solvers.newton import AppliedCurrent, NewtonSolver, SolveInfo
 from dfx_homog.solvers.timestepping import TimeStep
 
 NEARLY = (
@@ -102,20 +103,53 @@ class TransientModel(ABC):
         """Put a step's difference quotient and what is applied into the forms."""
         forms, q = self.forms, step.quotient
         forms.a0.value, forms.a1.value, forms.a2.value = q.a0, q.a1, q.a2
-        forms.current.value = step.control.value
+        if not step.control.finds_current:
+            self.set_current(step.control.value)
 
     @property
     def current(self) -> float:
         """Applied current i_app of the new state, mean over the collector."""
         return float(self.forms.current.value)
 
-    def switch_on(self, control: Control) -> SolveInfo | None:
-        """State just after the current is applied. C = 0: the potentials are algebraic and are solved for here.
+    def set_current(self, current: float) -> None:
+        """Put an applied current, the same everywhere on the collector, into the forms."""
+        self.forms.current.value = current
 
-        With a double layer nothing jumps but V, and the initial equilibrium stands.
+    @property
+    @abstractmethod
+    def voltage_weights(self) -> FloatArray:
+        """(nodes,) this rank's part of w in V = w . Phi_s."""
+
+    def applied(self) -> AppliedCurrent:
+        """The applied current as an unknown: a nodal load on the positive tab, weighted there as V is."""
+        weights = np.zeros((len(self.values), len(self.fields)))
+        weights[:, self.component("Phi_s")] = self.voltage_weights
+        return AppliedCurrent(weights.ravel(), self.set_current)
+
+    def bounds(self) -> Bounds:
+        """c_e > 0, 1 + gamma T > 0."""
+        lower = np.full((len(self.values), len(self.fields)), -np.inf)
+        lower[:, self.component("c_e")] = 0.0
+        if self.physics.gamma > 0:
+            lower[:, self.component("T")] = -1 / self.physics.gamma
+        return Bounds(lower, np.full_like(lower, np.inf))
+
+    @abstractmethod
+    def places(self) -> Places:
+        """Names of the fields and coordinates of the nodes."""
+
+    def solve(self, newton: NewtonSolver, control: Control) -> SolveInfo:
+        """Newton's method for the fields and, where V or i_app V is applied, the current. Raises SolverFailure."""
+        return newton.solve(control, control.start(self.current, self.voltage))
+
+    def switch_on(self, control: Control) -> SolveInfo | None:
+        """State just after the control is applied. C = 0: the potentials are algebraic and are solved for here.
+
+        With a double layer nothing jumps but V, and the initial equilibrium stands; the current that a given voltage or
+        power takes is then found with the first step, and is zero here.
         """
         forms = self.forms
-        forms.current.value = control.value
+        self.set_current(0.0 if control.finds_current else control.value)
         if self.physics.negative.C > 0 or self.physics.positive.C > 0:
             return None
         forms.a0.value = forms.a1.value = forms.a2.value = 0.0
@@ -124,8 +158,10 @@ class TransientModel(ABC):
         potentials[:, columns] = self.active[:, columns]
         layout = build_layout(self.comm, self.keys, potentials, self.fixed)
         solver = self.solver(layout, "start_")
-        info = solver.solve()
-        solver.destroy()
+        try:
+            info = self.solve(solver, control)
+        finally:
+            solver.destroy()
         self.remember(2)
         return info
 

@@ -10,11 +10,17 @@ from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
+from dfx_homog.solvers.border import Border, BorderedOperator, BorderedPreconditioner
+from dfx_homog.solvers.control import Control
+from dfx_homog.solvers.guard import Bounds, Guard, Places, largest_entry
 from dfx_homog.solvers.layout import Layout, Transfer
 from dfx_homog.solvers.presets import DIRECT, NEWTON, block_preconditioner, set_options
 
 # A line search that gets stuck this near to the tolerance has met rounding: the step is solved.
 ROUNDING = 20.0
+# An update too small to count (snes_stol) is convergence only if the residual has fallen by this factor, or is near the
+# tolerance: a step that a line search or a bound has cut to nothing is none.
+STALLED = 1e-4
 
 Groups = dict[str, tuple[int, ...]]
 
@@ -37,14 +43,30 @@ def round_off(unknowns: int, entry: float) -> float:
     return float(0.4 * np.finfo(float).eps * entry * np.sqrt(unknowns))
 
 
+@dataclass(frozen=True)
+class AppliedCurrent:
+    """How the applied current enters the residual F(u) + i b, and the voltage V = w.u with w = b.
+
+    weights: this rank's contributions to w, as a function's local array; set: puts a current into the residual
+    """
+
+    weights: FloatArray
+    set: Callable[[float], None]
+
+
 class NewtonSolver:
-    """Solves residual(u) = 0 for the unknowns of a layout.
+    """Solves residual(u) = 0 for the unknowns of a layout, with the applied current as one more unknown.
 
     values:   local array of the function that holds all fields (read and written in place)
     residual: adds this rank's residual contributions for the current `values` to a local array
     jacobian: adds the derivative to a PETSc matrix made by `layout.create_matrix`
     groups:   named groups of fields for the block preconditioner (preset "iterative")
     atol:     absolute tolerance on the residual's Euclidean norm
+    applied:  the applied current, if there is one
+    bounds:   open intervals that the iterates stay in
+    places:   names and coordinates, for messages
+
+    PETSc options under `prefix` are those of the system of the fields alone; the border is handled around them.
     """
 
     def __init__(
@@ -59,31 +81,64 @@ class NewtonSolver:
         prefix: str,
         atol: float,
         user_options: tuple[str, ...] = (),
+        applied: AppliedCurrent | None = None,
+        bounds: Bounds | None = None,
+        places: Places | None = None,
     ):
         self.layout, self.values = layout, values
         self._residual, self._jacobian = residual, jacobian
+        self._applied, self._places = applied, places
         self.transfer = Transfer(layout)
-        self.x = layout.create_vector()
-        self._f = layout.create_vector()
+        self.border = Border(layout, self.transfer, applied.weights if applied else None)
+        self.x, self._f = self.border.create_vector(), self.border.create_vector()
+        self._u, self._fu = self.border.view(self.x), self.border.view(self._f)
         self._matrix = layout.create_matrix()
         self._local = np.zeros_like(values)
+        self._guard = Guard(layout, self.transfer, bounds) if bounds else None
         self._atol = atol
         self._krylov: list[int] = []
+        self._residuals: list[float] = []
         self._complaint: SolverFailure | None = None
+        self._configure(groups, preset, prefix, user_options)
 
-        self.snes = PETSc.SNES().create(layout.comm)
-        self.snes.setOptionsPrefix(prefix)
-        groups = {n: g for n, g in groups.items() if layout.comm.allreduce(sum(layout.sizes[list(g)])) > 0}
+    def _configure(self, groups: Groups, preset: str, prefix: str, user_options: tuple[str, ...]) -> None:
+        layout, comm = self.layout, self.layout.comm
+        groups = {n: g for n, g in groups.items() if comm.allreduce(sum(layout.sizes[list(g)])) > 0}
         linear = DIRECT if preset == "direct" else block_preconditioner(tuple(groups))
-        set_options(prefix, {**NEWTON, "snes_atol": atol, **linear}, user_options)
-        self.snes.setFunction(self._evaluate, self._f)
-        self.snes.setJacobian(self._linearise, self._matrix)
-        self.snes.ksp.setMonitor(self._count)
+        set_options(prefix, {**NEWTON, "snes_atol": self._atol, **linear}, user_options)
+        inner = PETSc.PC().create(comm)
+        inner.setOptionsPrefix(prefix)
+        inner.setOperators(self._matrix, self._matrix)
         if preset != "direct":
-            pc = self.snes.ksp.pc
-            pc.setType("fieldsplit")
-            pc.setFieldSplitIS(*[(name, layout.index_set(fields)) for name, fields in groups.items()])
+            inner.setType("fieldsplit")
+            inner.setFieldSplitIS(*[(name, layout.index_set(fields)) for name, fields in groups.items()])
+        inner.setFromOptions()
+        self._preconditioner = BorderedPreconditioner(self.border, inner, self.x)
+        self._operator = PETSc.Mat().createPython(
+            (self.x.getSizes(), self.x.getSizes()),
+            BorderedOperator(self.border, self._matrix, self.x),
+            comm=comm,
+        )
+        self._operator.setUp()
+
+        self.snes = PETSc.SNES().create(comm)
+        self.snes.setOptionsPrefix(prefix)
+        self.snes.setFunction(self._evaluate, self._f)
+        self.snes.setJacobian(self._linearise, self._operator)
+        self.snes.setMonitor(self._record)
+        self.snes.ksp.setMonitor(self._count)
+        # the options of the user's and the preset's preconditioner are those of `inner`
+        self.snes.ksp.pc.setOptionsPrefix(f"{prefix}bordered_")
+        self.snes.ksp.pc.setType("python")
+        self.snes.ksp.pc.setPythonContext(self._preconditioner)
         self.snes.setFromOptions()
+        if self._guard:
+            self.snes.setLineSearchPreCheck(self._shorten)
+
+    # callbacks ------------------------------------------------------------------------------------------------
+
+    def _record(self, _snes: PETSc.SNES, _iteration: int, norm: float) -> None:
+        self._residuals.append(norm)
 
     def _count(self, _ksp: PETSc.KSP, iteration: int, _norm: float) -> None:
         if iteration == 0:
@@ -91,52 +146,108 @@ class NewtonSolver:
         else:
             self._krylov[-1] = iteration
 
+    def _take(self, x: PETSc.Vec) -> None:
+        """Fields and, if it is unknown, current of an iterate."""
+        border = self.border
+        self._u.placeArray(x.array_r[: border.size])
+        self.transfer.to_function(self._u, self.values)
+        self._u.resetArray()
+        if border.control.finds_current and self._applied:
+            self._voltage, self._current = border.sums(x.array_r)
+            self._applied.set(self._current)
+
     def _evaluate(self, _snes: PETSc.SNES, x: PETSc.Vec, f: PETSc.Vec) -> None:
-        self.transfer.to_function(x, self.values)
+        border = self.border
+        self._take(x)
         self._local[:] = 0
         f.set(0)
         try:
             self._residual(self._local)
         except SolverFailure as error:
-            # raised on all ranks alike; through PETSc's own stack it would leave vectors locked
+            # raised on all ranks alike; a line search takes a shorter step where the residual is infinite
             self._complaint = error
             f.set(np.inf)
             return
-        self.transfer.add_to_vector(self._local, f)
+        target = f.array_w
+        self._fu.placeArray(target[: border.size])
+        self.transfer.add_to_vector(self._local, self._fu)
+        self._fu.resetArray()
+        if border.control.finds_current:
+            border.set_last(target, border.control.residual(self._current, self._voltage))
 
-    def _linearise(self, _snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, _P: PETSc.Mat) -> None:
-        self.transfer.to_function(x, self.values)
-        A.zeroEntries()
-        self._jacobian(A)
-        A.assemble()
+    def _linearise(self, _snes: PETSc.SNES, x: PETSc.Vec, J: PETSc.Mat, _P: PETSc.Mat) -> None:
+        self._take(x)
+        if self.border.control.finds_current:
+            self.border.slopes = self.border.control.slopes(self._current, self._voltage)
+        self._matrix.zeroEntries()
+        self._jacobian(self._matrix)
+        self._matrix.assemble()
+        J.assemble()
+
+    def _shorten(self, x: PETSc.Vec, step: PETSc.Vec) -> bool:
+        """Keep the update x - step within the bounds."""
+        assert self._guard is not None
+        share = self._guard.limit(x.array_r, step.array_r)
+        if share < 1.0:
+            step.scale(share)
+        return share < 1.0
+
+    # solving --------------------------------------------------------------------------------------------------
 
     def limit_residual(self, limit: float) -> None:
         """From now on stop at the smaller of `limit` and the tolerance given at the start."""
         self.snes.setTolerances(atol=min(self._atol, limit))
 
-    def solve(self) -> SolveInfo:
-        """Solve from the current values; they hold the solution afterwards.
+    def solve(self, control: Control | None = None, current: float = 0.0) -> SolveInfo:
+        """Solve from the present values; they and the applied current hold the solution afterwards.
 
-        Raises SolverFailure if Newton does not converge.
+        control: what is applied; if it leaves the current to be found, that begins at `current`. None: nothing is to
+        be found but the fields. Raises SolverFailure if Newton does not converge.
         """
-        self._krylov, self._complaint = [], None
-        self.transfer.to_vector(self.values, self.x)
+        self._krylov, self._residuals, self._complaint = [], [], None
+        border = self.border
+        border.control = control or Control("current", current)
+        border.slopes = border.control.slopes(current, 0.0)
+        target = self.x.array_w
+        border.set_last(target, current)
+        self._u.placeArray(target[: border.size])
+        self.transfer.to_vector(self.values, self._u)
+        self._u.resetArray()
+        del target
         self.snes.solve(None, self.x)
-        if self._complaint is not None:
-            raise self._complaint
-        self.transfer.to_function(self.x, self.values)
-        reason = self.snes.getConvergedReason()
-        info = SolveInfo(self.snes.getIterationNumber(), self._krylov, self.snes.getFunctionNorm())
-        if reason < 0 and not info.residual <= ROUNDING * self._atol:
-            ksp = self.snes.ksp.getConvergedReason()
-            raise SolverFailure(
-                f"Newton's method failed after {info.newton} iterations "
-                f"(residual {info.residual:.2e}, SNES reason {reason}, KSP reason {ksp})"
-            )
+        reason, newton = self.snes.getConvergedReason(), self.snes.getIterationNumber()
+        info = SolveInfo(newton, self._krylov, self.snes.getFunctionNorm())
+        if not self._converged(reason, info.residual):
+            if self._applied:
+                self._applied.set(current)
+            raise self._failure(reason, info)
+        self._take(self.x)
         return info
+
+    def _converged(self, reason: int, residual: float) -> bool:
+        near = residual <= ROUNDING * self._atol
+        if reason == PETSc.SNES.ConvergedReason.CONVERGED_SNORM_RELATIVE:
+            return near or residual <= STALLED * self._residuals[0]
+        return reason > 0 or near
+
+    def _failure(self, reason: int, info: SolveInfo) -> SolverFailure:
+        """What failed, and where."""
+        if self._complaint is not None:
+            return self._complaint
+        ksp = self.snes.ksp.getConvergedReason()
+        text = f"Newton's method failed after {info.newton} iterations (residual {info.residual:.2e}"
+        if self._places:
+            rows = self._f.array_r[: self.border.size]
+            text += f"): {largest_entry(self.layout, rows, self._places)}"
+            if self._guard:
+                text += self._guard.complaint(self._places)
+            return SolverFailure(f"{text} (SNES reason {reason}, KSP reason {ksp})")
+        return SolverFailure(f"{text}, SNES reason {reason}, KSP reason {ksp})")
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""
         self.transfer.destroy()
-        for obj in (self.snes, self.x, self._f, self._matrix):
+        self._operator.getPythonContext().destroy()
+        self._preconditioner.destroy()
+        for obj in (self.snes, self._operator, self._u, self._fu, self.x, self._f, self._matrix):
             obj.destroy()
