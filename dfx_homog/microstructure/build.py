@@ -1,7 +1,7 @@
 """From a microstructure of the run file to the UnitCell: made on one rank, the same arrays everywhere.
 
-One door for four makers: the families of the plane (plane_mesh) and of space (space_mesh) by gmsh, conforming cuts of
-a background mesh (cut), and mesh files (mesh_file).
+One door for five makers: the families of the plane (plane_mesh) and of space (space_mesh) by gmsh, conforming cuts of
+a background mesh (cut), mesh files (mesh_file), and images (voxel_mesh).
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ def face_breaks(spec: Spec) -> tuple[float, ...]:
 def _make(
     name: str, spec: Spec, breaks: Sequence[float], face_size: float | None, folder: Path | None
 ) -> UnitCell:
+    if getattr(spec, "is_voxels", False):
+        from dfx_homog.microstructure.voxel_mesh import voxel_cell
+
+        return voxel_cell(name, spec, folder)
     _check(spec)
     if dimension(spec) == 2:
         size = face_size if face_size is not None else spec.mesh_size

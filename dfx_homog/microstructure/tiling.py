@@ -7,6 +7,7 @@ cell) and so do not depend on the number of ranks; a node on an upper face of a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -23,6 +24,7 @@ from dfx_homog.microstructure.unitcell import UnitCell
 Ints = npt.NDArray[np.int64]
 CHUNK = 200_000  # cells
 CELL_NAMES = {2: "triangle", 3: "tetrahedron"}
+Activity = Callable[[int, npt.NDArray[np.integer], npt.NDArray[np.integer]], npt.NDArray[np.bool_]]
 
 
 class _Nodes:
@@ -136,13 +138,16 @@ class TiledMesh:
         within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
         return which, local[low[which] + within]
 
-    def interface_facets(self, region: int, periodic: tuple[int, ...]) -> npt.NDArray[np.int32]:
+    def interface_facets(
+        self, region: int, periodic: tuple[int, ...], active: Activity | None = None
+    ) -> npt.NDArray[np.int32]:
         """(k, 2) of (solid cell, local facet) on Gamma in a region, each on the rank that owns the solid cell.
 
         A facet at the end of a region faces another region and is not part of Gamma; at a side it is, if the
-        direction is periodic.
+        direction is periodic. `active` tells of the cells `unit` (n,) of a region's unit cell, in tiles (n, d),
+        whether they take part; a facet does where the cells on both its sides do.
         """
-        solid, facet, _, shift = self.cells[region].interface_facets()
+        solid, facet, electrolyte, shift = self.cells[region].interface_facets()
         which, local = self._copies(region, np.asarray(solid, dtype=np.int64))
         tile = self.cell_tile[local] + np.asarray(shift, dtype=np.int64)[which]
         start = sum(self.counts[:region])
@@ -152,6 +157,11 @@ class TiledMesh:
         for d, count in enumerate(self.lateral, start=1):
             if d not in periodic:
                 keep &= (tile[:, d] >= 0) & (tile[:, d] < count)
+        if active is not None:
+            here = np.flatnonzero(keep)
+            keep[here] = active(region, self.cell_tile[local[here]], solid[which[here]])
+            here = here[keep[here]]
+            keep[here] = active(region, tile[here], electrolyte[which[here]])
         return np.column_stack([local, np.asarray(facet)[which]])[keep].astype(np.int32)
 
     def end_facets(self, side: int) -> npt.NDArray[np.int32]:

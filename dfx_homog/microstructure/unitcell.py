@@ -219,18 +219,22 @@ class UnitCell:
 
         `keep` marks the facets of interface_facets() that count, all by default.
         """
+        return float(self.interface_measures(keep).sum())
+
+    def interface_measures(self, keep: NDArray[np.bool_] | None = None) -> Floats:
+        """(f,) length or area of each facet of interface_facets(), of those that `keep` marks."""
         facets = self.interface_facets()
         counted = slice(None) if keep is None else keep
         solid, numbers = facets.solid[counted], facets.local[counted]
         columns = np.stack([self.facet_nodes(i) for i in range(self.dim + 1)])
         points, weights = simplex_rule(self.dim - 1, 1 if self.order == 1 else 8 if self.dim == 2 else 5)
         slopes = lagrange_gradients(self.order, points)
-        total = 0.0
+        out = np.empty(len(solid))
         for part in self._chunks(len(solid)):
             corner = self.points[self.cells[solid[part][:, None], columns[numbers[part]]]]
             tangents = np.einsum("fkd,qkt->fqtd", corner, slopes)
-            total += float((metric(tangents) @ weights).sum())
-        return total
+            out[part] = metric(tangents) @ weights
+        return out
 
     def min_angle(self) -> float:
         """Smallest angle of the straight triangles, smallest dihedral angle of the straight tetrahedra, degrees.

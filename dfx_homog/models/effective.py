@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
@@ -16,6 +17,8 @@ from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.bounds import bounds, phase_bounds
 from dfx_homog.models.cell_problem import CellProblem, Homogenised
 from dfx_homog.models.medium import PHASES, Medium, heat_capacity, path_projection, peak_memory
+
+Flags = npt.NDArray[np.bool_]
 
 __all__ = ["EffectiveMedium", "Topology", "bounds", "effective_medium", "topology"]
 
@@ -55,6 +58,7 @@ def effective_medium(
     preset: str = "iterative",
     rtol: float = 1e-13,
     correctors: bool = True,
+    active: Flags | None = None,
     user: tuple[str, ...] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> EffectiveMedium:
@@ -63,11 +67,13 @@ def effective_medium(
     material:   has sigma_s, k_s, k_e, rho_cp_s, rho_cp_e (numbers, tensors or None)
     rtol:       relative residual of the linear solves
     correctors: keep the fields W_j at all nodes, on every rank
+    active:     (m,) cells of the parts that transport, default: those of each phase that percolate. Where it is given
+                the others are absent from S and B, even where they touch transporting parts in single nodes
     tell:       gets a line for each step
     """
     start, dim = time.perf_counter(), cell.dim
     has = {p: bool((cell.phase == p).any()) for p in PHASES}
-    found = topology(comm, cell)
+    found = topology(comm, cell, active)
     tell("volumes, surface and connected parts")
     sigma = material.sigma_s if has[SOLID] else None
     k_s = material.k_s if has[SOLID] else None
@@ -84,7 +90,9 @@ def effective_medium(
     problems: dict[str, Homogenised] = {}
     limits: dict[str, dict[str, float | None]] = {}
     for name, (coefficient, phase) in wanted.items():
-        solved = problem.solve(coefficient, correctors=correctors)
+        within = cell if active is None or phase is None else without(cell, phase, ~active)
+        one = problem if within is cell else CellProblem(comm, within, preset=preset, rtol=rtol, user=user)
+        solved = one.solve(coefficient, correctors=correctors)
         tell(f"{name}: {solved.dofs} unknowns, iterations {list(solved.iterations)}")
         if phase is not None:
             project = path_projection(found.windings[phase], dim)
@@ -117,12 +125,24 @@ def effective_medium(
     )
 
 
-def topology(comm: MPI.Intracomm, cell: UnitCell) -> Topology:
-    """Found on rank 0, for the sake of memory; the same on all ranks. Collective."""
+def without(cell: UnitCell, phase: int, left_out: Flags) -> UnitCell:
+    """The unit cell whose cells (m,) `left_out` of a phase belong to the other phase; itself if there are none."""
+    moved = left_out & (cell.phase == phase)
+    if not moved.any():
+        return cell
+    other = ELECTROLYTE if phase == SOLID else SOLID
+    return replace(cell, phase=np.where(moved, other, cell.phase).astype(np.int8))
+
+
+def topology(comm: MPI.Intracomm, cell: UnitCell, active: Flags | None = None) -> Topology:
+    """Found on rank 0, for the sake of memory; the same on all ranks. Collective.
+
+    active: (m,) cells of the parts that transport, default: those of each phase that percolate
+    """
     result: Topology | Exception | None = None
     if comm.rank == 0:
         try:
-            result = _topology(cell)
+            result = _topology(cell, active)
         except Exception as error:  # the other ranks wait for the broadcast
             result = error
     result = comm.bcast(result)
@@ -132,10 +152,13 @@ def topology(comm: MPI.Intracomm, cell: UnitCell) -> Topology:
     return result
 
 
-def _topology(cell: UnitCell) -> Topology:
+def _topology(cell: UnitCell, active: Flags | None) -> Topology:
     found = connected_components(cell)
     components = {p: [c for c in found if c.phase == p] for p in PHASES}
-    kept = {p: _transporting(parts) for p, parts in components.items()}
+    if active is None:
+        kept = {p: _transporting(parts) for p, parts in components.items()}
+    else:
+        components = kept = {p: [c for c in parts if active[c.cells[0]]] for p, parts in components.items()}
     none = np.zeros((0, cell.dim))
     return Topology(
         volume={p: cell.phase_fraction(p) for p in PHASES},

@@ -61,6 +61,7 @@ class HomogenisedModel(TransientModel):
 
     cells:   unit cells of negative electrode and positive electrode (their solids carry the particle problems)
     regions: effective coefficients of negative electrode, separator, positive electrode
+    active:  for each of `cells` (m,) the cells of the parts that transport, default all (MODEL section 4)
     The Newton system is small (four fields on a line) and factorised directly; the particle problems, which are
     nearly all of the work, are spread over the ranks with the nodes.
     """
@@ -74,6 +75,7 @@ class HomogenisedModel(TransientModel):
         thickness: tuple[float, ...],
         elements: int,
         *,
+        active: tuple[np.ndarray, np.ndarray] | None = None,
         user_options: tuple[str, ...] = (),
     ):
         self.comm, self.physics, self.regions = comm, physics, regions
@@ -88,7 +90,10 @@ class HomogenisedModel(TransientModel):
         self._weights()
         self._points = [
             self._electrode_points(
-                cell, physics.negative if i == 0 else physics.positive, self._w_region[2 * i]
+                cell,
+                physics.negative if i == 0 else physics.positive,
+                self._w_region[2 * i],
+                None if active is None else active[i],
             )
             for i, cell in enumerate(cells)
         ]
@@ -108,10 +113,12 @@ class HomogenisedModel(TransientModel):
         self._w_heat = forms.volume_weights(tuple(r.theta for r in regions))  # type: ignore[arg-type]
         self._w_face = {f: forms.end_weights(f) for f in (NEGATIVE_FACE, POSITIVE_FACE)}
 
-    def _electrode_points(self, cell: UnitCell, electrode: Electrode, weights: FloatArray) -> ElectrodePoints:
+    def _electrode_points(
+        self, cell: UnitCell, electrode: Electrode, weights: FloatArray, active: np.ndarray | None
+    ) -> ElectrodePoints:
         total = self.forms.sum_over_ranks(weights)
         nodes = np.flatnonzero(total > 0)
-        geometry = particle_geometry(cell, *quadrature_degrees(cell.order))
+        geometry = particle_geometry(cell, *quadrature_degrees(cell.order), active)
         particles = ParticleProblems(geometry, electrode, self.physics.lam, self.physics.gamma, len(nodes))
         return ElectrodePoints(electrode, nodes, total[nodes], particles)
 

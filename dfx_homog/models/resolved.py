@@ -159,12 +159,14 @@ class ResolvedModel(TransientModel):
             return self._assemble_nodes(forms.volume_functional)
 
         last = len(tiled.cells) - 1
-        solid = tiled.phase == SOLID
+        solid, electrolyte = forms.part == SOLID, forms.part == ELECTROLYTE
         self._w_solid = [volume((solid & (tiled.cell_region == r)).astype(float)) for r in (0, last)]
         self._solid_nodes = [
             self._touched(np.flatnonzero(solid & (tiled.cell_region == r))) for r in (0, last)
         ]
-        self._w_electrolyte = [volume((~solid & (tiled.cell_region == r)).astype(float)) for r in (0, 1, 2)]
+        self._w_electrolyte = [
+            volume((electrolyte & (tiled.cell_region == r)).astype(float)) for r in (0, 1, 2)
+        ]
         self._w_all = volume(np.ones(len(solid)))
         self._w_heat = volume(forms.rho_cp.x.array[cells].copy())
         self._w_tab = self._assemble_nodes(forms.tab_functional)

@@ -11,13 +11,14 @@ import ufl
 from dolfinx import fem
 
 from dfx_homog._compat import compile_form
+from dfx_homog.microstructure.connectivity import connect
 from dfx_homog.microstructure.tiling import TiledMesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP, quadrature_degrees
 from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.physics import heat, kinetics, temperature, transport
 
-INERT = 3  # solid in the separator, beside SOLID and ELECTROLYTE: it carries heat only
+INERT = 3  # beside SOLID and ELECTROLYTE: solid in the separator, islands, closed pores; they carry heat only
 GAMMA, NEGATIVE_FACE, POSITIVE_FACE, NEGATIVE_TAB, POSITIVE_TAB = 1, 2, 3, 4, 5
 
 
@@ -119,19 +120,23 @@ class ResolvedForms:
         tiled = self.tiled
         degree_volume, degree_surface = quadrature_degrees(tiled.order)
         last = len(tiled.cells) - 1
-        self.part = np.where(
-            (tiled.phase == SOLID) & ~np.isin(tiled.cell_region, (0, last)), INERT, tiled.phase
-        )
+        self.connected = connect(tiled.cells, tiled.counts, tiled.lateral, periodic)
+        active = self.connected.cells
+        self.part = np.full(len(tiled.phase), INERT)
+        for region in range(len(tiled.cells)):
+            here = np.flatnonzero(tiled.cell_region == region)
+            here = here[active(region, tiled.cell_tile[here], tiled.cell_unit[here])]
+            self.part[here] = tiled.phase[here]
         parts = [(p, np.flatnonzero(self.part == p).astype(np.int32)) for p in (SOLID, ELECTROLYTE, INERT)]
         self.dx = ufl.Measure(
             "dx", self.mesh, subdomain_data=parts, metadata={"quadrature_degree": degree_volume}
         )
         faces = {NEGATIVE_FACE: tiled.end_facets(0), POSITIVE_FACE: tiled.end_facets(1)}
         tabs = {
-            tab: faces[face][tiled.phase[faces[face][:, 0]] == SOLID]
+            tab: faces[face][self.part[faces[face][:, 0]] == SOLID]
             for tab, face in ((NEGATIVE_TAB, NEGATIVE_FACE), (POSITIVE_TAB, POSITIVE_FACE))
         }
-        gamma = np.concatenate([tiled.interface_facets(r, periodic) for r in sorted({0, last})])
+        gamma = np.concatenate([tiled.interface_facets(r, periodic, active) for r in sorted({0, last})])
         self.facets = {GAMMA: gamma, **faces, **tabs}
         self.ds = ufl.Measure(
             "ds",

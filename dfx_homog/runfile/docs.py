@@ -71,8 +71,9 @@ their absolute paths.
 coefficient is missing; `rve` needs `[rve]` too. `resolved` and `homogenised` need the microstructures
 `negative`, `separator`, `positive` with all their coefficients (an electrolyte separator: k_e and rho_cp_e),
 `[cell]`, `[parameters]`, `[protocol]` and `[time]`; `convergence` needs `[convergence]` too. The three
-microstructures must have the same order. These three take meshed families in two dimensions only; `cell` and
-`rve` take all.
+microstructures must have the same order and as many dimensions. An image (`image`, `gaussian_field`, or
+`random_spheres` with `voxels`) with equal edges is the mesh of its voxels there, each divided into triangles or
+tetrahedra: the reaction takes place on the voxels' faces, whose area is too large (`correct_area`).
 
 Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T, with numbers, `+ - * / **`,
 brackets and `sin cos exp log tanh sqrt`; level sets are in x, y, z and pi instead.

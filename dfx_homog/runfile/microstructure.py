@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from dfx_homog.runfile.base import Table, wrong
-from dfx_homog.runfile.types import Positive
+from dfx_homog.runfile.types import Flag, Positive
 from dfx_homog.runfile.types_cells import Conductivity, Discretisation, MeshSize, Order
 
 CONDUCTIVITIES = ("sigma_s", "k_s", "k_e")
@@ -72,7 +72,17 @@ class OnVoxels(Microstructure):
 
     discretisation: Discretisation = Field(
         default="fv",
-        description="finite volumes, which underestimate, trilinear finite elements, which overestimate, or both",
+        description="finite volumes, which underestimate, trilinear finite elements, which overestimate, or both; for "
+        "`cell` and `rve`",
+    )
+    order: Order = Field(
+        default=1,
+        description="polynomial order of the finite elements of the models, which divide every voxel",
+    )
+    correct_area: Flag = Field(
+        default=False,
+        description="true: G and with it G C of the electrode are multiplied by the corrected surface over the area of "
+        "the voxels' faces; for the models",
     )
     k_e: Positive | None = Field(default=None, description="heat conductivity of the electrolyte")
     rho_cp_s: Positive | None = Field(default=None, description="heat capacity per volume of the solid")

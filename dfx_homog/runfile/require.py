@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.runfile.geometry import MeshGeometry
-from dfx_homog.runfile.microstructure import WithSolid
+from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.plane import Electrolyte
-from dfx_homog.runfile.solid3d import MeshFile, RandomSpheres
+from dfx_homog.runfile.solid3d import RandomSpheres
 from dfx_homog.runfile.voxels import GaussianField, Image
 
 MODELS = ("resolved", "homogenised", "convergence")
@@ -74,22 +73,25 @@ def _require_samples(run: Run) -> None:
 
 
 def _require_meshes(run: Run, command: str) -> None:
-    """The models know meshed unit cells of one dimension."""
-    meshes = run.meshes()
+    """The models know unit cells of one dimension, each phase of one material. Files tell theirs later."""
     for name, spec in run.microstructure.items():
-        if name not in meshes or isinstance(spec, MeshFile):
-            raise run.problem(
-                f"microstructure.{name}.geometry",
-                f'"{spec.geometry}" is not in this version of {command} (allowed: families that are meshed)',
-            )
-    dims = {name: spec.dim or 0 for name, spec in meshes.items()}
+        for key in ("sigma_s", "k_s"):
+            if isinstance(getattr(spec, key), dict):
+                raise run.problem(
+                    f"microstructure.{name}.{key}",
+                    f"one for each label is not in this version of {command} (allowed: a number > 0)",
+                )
+    dims = {name: spec.dim for name, spec in run.microstructure.items() if spec.dim is not None}
     for name, dim in dims.items():
-        if dim != dims["negative"]:
+        first, other = next(iter(dims.items()))
+        if dim != other:
             raise run.problem(
                 f"microstructure.{name}.geometry",
-                f"has {dim} dimensions, that of negative {dims['negative']}: the regions make one mesh in {command}",
+                f"has {dim} dimensions, that of {first} {other}: the regions make one mesh in {command}",
             )
-    sides, given = dims["negative"] - 1, len(run.cell.lateral_periods)
+    if not dims:
+        return
+    sides, given = next(iter(dims.values())) - 1, len(run.cell.lateral_periods)
     if given not in (1, sides):
         allowed = "one positive whole number" if sides == 1 else "one or two positive whole numbers"
         raise run.problem(
@@ -112,7 +114,7 @@ def _require_regions(run: Run, command: str) -> None:
                 f"microstructure.{name}", f"required by {command} (allowed: a table [microstructure.{name}])"
             )
     _require_meshes(run, command)
-    cells = run.meshes()
+    cells = run.microstructure
     for name in cells:
         if name not in REGIONS:
             raise run.problem(
@@ -136,18 +138,17 @@ def _require_regions(run: Run, command: str) -> None:
             "microstructure.separator.order", "the three regions make one mesh and need the same order"
         )
     for name in ELECTRODES:
-        spec = cells[name]
-        if isinstance(spec, WithSolid) and spec.solid_inside:
+        if cells[name].solid_inside:
             raise run.problem(
                 f"microstructure.{name}.geometry",
                 "the solid touches no face of the unit cell, no current can flow through it",
             )
 
 
-def _coefficients(name: str, spec: MeshGeometry) -> Iterator[str]:
+def _coefficients(name: str, spec: Microstructure) -> Iterator[str]:
     """Material keys that the models need in a region; solid in the separator carries heat only."""
     yield from ("k_e", "rho_cp_e")
-    if isinstance(spec, WithSolid):
+    if not isinstance(spec, Electrolyte):
         yield from ("k_s", "rho_cp_s")
         if name in ELECTRODES:
             yield "sigma_s"

@@ -97,7 +97,7 @@ class Comparison:
         if field == "c_s":
             value = np.zeros(self._y.shape)
             for electrode, nodes in enumerate(self._solid_nodes):
-                here = (self.tiled.cell_region == 2 * electrode) & (self.tiled.phase == SOLID)
+                here = (self.tiled.cell_region == 2 * electrode) & (self.model.forms.part == SOLID)
                 value[here] = state.concentration(electrode, self._y[here], nodes[self._unit_nodes[here]])
             self._u0.x.array[self._map] = value
             self._slope.x.array[:] = 0

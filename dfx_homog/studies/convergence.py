@@ -22,6 +22,7 @@ from dfx_homog.studies.comparison import FIELDS, Comparison, Errors
 from dfx_homog.studies.march import March, json_row, march, moments, step_count
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.reference import MesoState, take_state
+from dfx_homog.studies.regions import geometry, left_out, lines
 from dfx_homog.studies.setup import Problem
 
 Json = dict[str, Any]
@@ -44,10 +45,13 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
     start = time.perf_counter()
     problem = Problem(comm, run, opts.petsc)
     cells = problem.unit_cells()
-    problem.check_paths(cells)
+    problem.check_paths(cells, *run.convergence.periods)
     media = problem.effective_media(cells)
     problem.check_conduction(media)
     with begin(run, out, opts, comm) as log:
+        found = geometry(run, cells)
+        for line in lines(found):
+            log.say(line)
         arrays = pictures.unit_cells(cells)
         reference = _homogenised(problem, cells, media, out, log, arrays)
         write_arrays(
@@ -66,6 +70,7 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
                 "means": reference.means,
                 "tensors": {name: medium.to_json() for name, medium in media.items()},
             },
+            "geometry": found,
             "ranks": comm.size,
             "seconds": time.perf_counter() - start,
         }
@@ -131,6 +136,7 @@ def _level(
     clouds = pictures.profiles(model, last, cells, reference.solid_nodes)
     write_arrays(folder / "profiles.npz", clouds, problem.comm)
     dofs, means = model.dofs, model.means()
+    shares = {name: left_out(model.forms.connected, index) for index, name in enumerate(REGIONS)}
     model.destroy()
     pairs = zip(result.rows, reference.march.rows, strict=True)
     difference = np.array([mine["voltage"] - theirs["voltage"] for mine, theirs in pairs])
@@ -143,6 +149,7 @@ def _level(
         "voltage_error": float(difference[-1]),
         "voltage_error_max_over_time": float(np.abs(difference).max()),
         "means": means,
+        "left_out": shares,
         "seconds": result.seconds,
         "checks": json_row(result.checks()),
     }

@@ -60,7 +60,7 @@ def run_rve(run: Run, out: Path, opts: RunOptions) -> None:
     Raises BadInput or SolverFailure on all ranks; finished samples stay in out/samples.
     """
     comm = MPI.COMM_WORLD
-    cells = Problem(comm, run, opts.petsc).unit_cells(out)
+    cells = Problem(comm, run, opts.petsc).unit_cells(out, tiled=False)
     shapes, panels = _images(comm, run)
     samples, remarks = plan(run, shapes)
     contents = comm.bcast(agreed(comm, lambda: _file_digests(comm, run)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,19 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_breaks
-from dfx_homog.microstructure.components import connected_components
 from dfx_homog.microstructure.extrude import extrude_face, same_faces
-from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
+from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.medium import Medium, check_coefficients
 from dfx_homog.models.meso import coefficients
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
-from dfx_homog.parameters.physics import physics_from_run
-from dfx_homog.runfile import ELECTRODES, REGIONS, MeshGeometry, Run
+from dfx_homog.parameters.physics import Physics, physics_from_run
+from dfx_homog.runfile import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.microstructure import tensor_of_other_size
 from dfx_homog.runfile.plane import Electrolyte
+from dfx_homog.studies.regions import active_cells, area_factors, check_paths
 from dfx_homog.voxels.grid import VoxelGrid
 
 LARGE = 200_000  # cells of a mesh that ranks map from a file
@@ -42,51 +42,59 @@ class Problem:
     petsc: tuple[str, ...] = ()
 
     def unit_cells(self, out: Path | None = None, *, tiled: bool = True) -> dict[str, UnitCell]:
-        """Mesh of every microstructure of the run file that is meshed.
+        """Mesh of every microstructure of the run file that is meshed, in a battery cell of its images too.
 
         The three regions of a battery cell get the same nodes on their faces z1 = 0 and z1 = 1, so that tiles fit.
         out: large meshes are written there once, and mapped into memory by the ranks instead of copied to them
-        tiled: whether the cells will be; if not, those in space need not fit
+        tiled: whether the cells will be; if not, those in space need not fit, and images have no mesh
         Raises BadInput.
         """
-        run, specs = self.run, self.run.meshes()
-        joined = REGIONS if run.cell is not None and all(name in specs for name in REGIONS) else ()
-        if not tiled and any(specs[name].dim != 2 for name in joined):
-            joined = ()
-        alone = {n: self._unit_cell(n, spec, out) for n, spec in specs.items() if n not in joined}
+        run, meshes = self.run, self.run.meshes()
+        battery = run.cell is not None and all(name in run.microstructure for name in REGIONS)
+        plane = all(name in meshes and meshes[name].dim == 2 for name in REGIONS)
+        joined = REGIONS if battery and (tiled or plane) else ()
+        alone = {n: self._unit_cell(n, spec, out) for n, spec in meshes.items() if n not in joined}
         if not joined:
             return alone
+        specs: dict[str, Any] = {name: run.microstructure[name] for name in REGIONS}
         orders = {name: specs[name].order for name in REGIONS}
         if len(set(orders.values())) > 1:
             raise run.problem(
                 "microstructure.separator.order", f"must be the same in all regions, not {orders}"
             )
-        if specs["negative"].dim == 3:
-            together = self._joined_in_space(out) | alone
-            return {name: together[name] for name in specs}
-        breaks = sorted({round(b, 12) for name in REGIONS for b in face_breaks(specs[name])})
-        size = min(specs[name].mesh_size for name in REGIONS)
-        fitted = {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
-        return {name: (fitted | alone)[name] for name in specs}
-
-    def _joined_in_space(self, out: Path | None) -> dict[str, UnitCell]:
-        """Both electrodes, whose faces z1 = 0 and 1 must be one mesh, and a separator drawn out of that face."""
-        run, specs = self.run, self.run.meshes()
-        cells = {name: self._unit_cell(name, specs[name], out) for name in ELECTRODES}
-        if isinstance(specs["separator"], Electrolyte):
-            cells["separator"] = extrude_face("separator", cells["negative"], specs["separator"].mesh_size)
+        if not plane:
+            fitted = self._joined_by_faces(out)
         else:
-            cells["separator"] = self._unit_cell("separator", specs["separator"], out)
+            breaks = sorted({round(b, 12) for name in REGIONS for b in face_breaks(specs[name])})
+            size = min(specs[name].mesh_size for name in REGIONS)
+            fitted = {name: build_unit_cell(name, specs[name], self.comm, breaks, size) for name in REGIONS}
+        return {name: (fitted | alone)[name] for name in run.microstructure if name in fitted | alone}
+
+    def _joined_by_faces(self, out: Path | None) -> dict[str, UnitCell]:
+        """Both electrodes, whose faces z1 = 0 and 1 must be one mesh, and a separator drawn out of that face."""
+        run, specs = self.run, self.run.microstructure
+        cells = {name: self._unit_cell(name, specs[name], out) for name in ELECTRODES}
+        separator, dim = specs["separator"], cells["negative"].dim
+        if isinstance(separator, Electrolyte) and separator.dim == dim:
+            cells["separator"] = extrude_face("separator", cells["negative"], separator.mesh_size)
+        else:
+            cells["separator"] = self._unit_cell("separator", separator, out)
         for name in ("separator", "positive"):
+            if cells[name].dim != dim:
+                raise run.problem(
+                    f"microstructure.{name}.geometry",
+                    f"has {cells[name].dim} dimensions, that of negative {dim}: the regions make one mesh",
+                )
             if not same_faces(cells["negative"], cells[name]):
                 raise run.problem(
                     f"microstructure.{name}.geometry",
                     "its mesh differs from that of negative on the faces z1 = 0 and 1, so that the regions cannot be "
-                    "joined (allowed in three dimensions: the same geometry and mesh_size, or electrolyte)",
+                    "joined (allowed in three dimensions: the same geometry and mesh_size, or electrolyte; with "
+                    "images: as many voxels across, or electrolyte)",
                 )
         return cells
 
-    def _unit_cell(self, name: str, spec: MeshGeometry, out: Path | None) -> UnitCell:
+    def _unit_cell(self, name: str, spec: Any, out: Path | None) -> UnitCell:
         comm, folder = self.comm, self.run.folder
         if out is None or comm.size == 1:
             cell = build_unit_cell(name, spec, comm, folder=folder)
@@ -99,7 +107,7 @@ class Problem:
             )
         return cell
 
-    def _mapped_cell(self, name: str, spec: MeshGeometry, path: Path) -> UnitCell:
+    def _mapped_cell(self, name: str, spec: Any, path: Path) -> UnitCell:
         """Made on rank 0; a large one reaches the others through a file."""
         comm = self.comm
         made: UnitCell | None = None
@@ -127,10 +135,13 @@ class Problem:
         return found
 
     def effective_media(self, cells: dict[str, UnitCell]) -> dict[str, EffectiveMedium]:
-        """Cell problems of every mesh, with correctors."""
+        """Cell problems of the regions' meshes, with correctors, of the parts that take part in the models."""
+        active = active_cells(self.run, cells)
         preset, specs = self.run.solver.preset, self.run.microstructure
         return {
-            name: effective_medium(self.comm, cell, material(specs[name]), preset=preset, user=self.petsc)
+            name: effective_medium(
+                self.comm, cell, material(specs[name]), preset=preset, active=active[name], user=self.petsc
+            )
             for name, cell in cells.items()
         }
 
@@ -155,24 +166,33 @@ class Problem:
 
         return voxel_medium(geometry, spec, method=self.run.solver.voxels, user=self.petsc, tell=tell)
 
-    @property
-    def lateral_periods(self) -> tuple[int, ...]:
-        """Unit cells across, for each lateral direction; one entry counts for all."""
-        given = self.run.cell.lateral_periods
-        directions = (self.run.meshes()["negative"].dim or 2) - 1
+    def lateral_periods(self, cells: dict[str, UnitCell]) -> tuple[int, ...]:
+        """Unit cells across, for each lateral direction; one entry counts for all. Raises BadInput."""
+        given, directions = self.run.cell.lateral_periods, cells["negative"].dim - 1
+        if len(given) not in (1, directions):
+            raise self.run.problem(
+                "cell.lateral_periods",
+                f"{len(given)} entries for {directions} lateral directions (allowed: one entry, or one for each)",
+            )
         return given * directions if len(given) == 1 else given
+
+    def physics(self, cells: dict[str, UnitCell]) -> Physics:
+        """Materials and conditions; G of electrodes made of voxels with the area corrected where that is asked for."""
+        found, factors = physics_from_run(self.run), area_factors(self.run, cells)
+        changed = {n: replace(e, G=e.G * factors[n]) for n in ELECTRODES for e in [getattr(found, n)]}
+        return replace(found, **changed)
 
     def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
         """The resolved model with the given unit cells through the regions."""
         run = self.run
-        self.check_paths(cells)
+        self.check_paths(cells, periods)
         return ResolvedModel(
             self.comm,
-            physics_from_run(run),
+            self.physics(cells),
             tuple(cells[name] for name in REGIONS),
             tuple(material(run.microstructure[name]) for name in REGIONS),
             periods,
-            self.lateral_periods,
+            self.lateral_periods(cells),
             lateral_periodic=run.cell.lateral == "periodic",
             preset=run.solver.preset,
             user_options=self.petsc,
@@ -183,9 +203,10 @@ class Problem:
         run = self.run
         self.check_paths(cells)
         self.check_conduction(media)
+        active = active_cells(run, cells)
         return HomogenisedModel(
             self.comm,
-            physics_from_run(run),
+            self.physics(cells),
             (cells["negative"], cells["positive"]),
             tuple(
                 coefficients(media[n], material(run.microstructure[n]), separator=n == "separator")
@@ -193,39 +214,13 @@ class Problem:
             ),
             tuple(float(p) for p in run.cell.periods),
             run.homogenised.elements,
+            active=(active["negative"], active["positive"]),
             user_options=self.petsc,
         )
 
-    def check_paths(self, cells: dict[str, UnitCell]) -> None:
-        """Both phases of an electrode and the pores of the separator must carry current through it, every part."""
-        for name in ELECTRODES:
-            self._check_path(cells[name], SOLID, "solid")
-        for name in REGIONS:
-            self._check_path(cells[name], ELECTROLYTE, "electrolyte")
-
-    def _check_path(self, cell: UnitCell, phase: int, name: str) -> None:
-        parts = [c for c in connected_components(cell) if c.phase == phase]
-        key = f"microstructure.{cell.name}.geometry"
-        if not any(self._passes(c.windings) for c in parts):
-            raise self.run.problem(
-                key,
-                f"its {name} does not percolate in direction 1 (S_11 or B_11 is zero): no current can pass",
-            )
-        if not all(any(c.percolates) for c in parts):
-            raise self.run.problem(
-                key, f"parts of its {name} are detached; this version needs every part to percolate"
-            )
-
-    def _passes(self, windings: np.ndarray) -> bool:
-        """Whether closed paths with these windings carry current along direction 1.
-
-        Between insulated sides a path must do so without advancing across: e_1 in the span of the windings.
-        """
-        if self.run.cell.lateral == "periodic":
-            return bool(windings[:, 0].any())
-        forward = np.eye(windings.shape[1])[:1]
-        rank = np.linalg.matrix_rank(windings) if windings.size else 0
-        return bool(rank and np.linalg.matrix_rank(np.vstack([windings, forward])) == rank)
+    def check_paths(self, cells: dict[str, UnitCell], *levels: tuple[int, int, int]) -> None:
+        """Current can pass through all regions, in resolved domains of the given periods too. Raises BadInput."""
+        check_paths(self.run, cells, levels, self.lateral_periods(cells))
 
     def check_conduction(self, media: dict[str, EffectiveMedium]) -> None:
         """One meso dimension is exact for periodic sides, or insulated ones without off-diagonal terms.

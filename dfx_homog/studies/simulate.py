@@ -17,6 +17,7 @@ from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.march import march, moments, step_count
 from dfx_homog.studies.progress import begin, finish
 from dfx_homog.studies.reference import take_state
+from dfx_homog.studies.regions import Json, geometry, lines
 from dfx_homog.studies.setup import Problem
 
 
@@ -27,7 +28,13 @@ def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
     cells = problem.unit_cells()
     model = problem.resolved(cells, run.cell.periods)
     _simulate(
-        model, run, out, opts, "resolved", lambda: pictures.unit_cells(cells) | pictures.resolved_mesh(model)
+        model,
+        run,
+        out,
+        opts,
+        "resolved",
+        lambda: pictures.unit_cells(cells) | pictures.resolved_mesh(model),
+        geometry(run, cells, model.forms.connected),
     )
 
 
@@ -44,6 +51,7 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
         opts,
         "homogenised",
         lambda: pictures.unit_cells(cells) | pictures.meso(take_state(model)),
+        geometry(run, cells),
     )
 
 
@@ -54,13 +62,17 @@ def _simulate(
     opts: RunOptions,
     label: str,
     arrays: Callable[[], pictures.Arrays],
+    found: Json,
 ) -> None:
-    """Run, write results; `arrays` (collective) gives the final state for the report's pictures."""
+    """Run, write results; `arrays` (collective) gives the final state for the report's pictures, `found` the geometry
+    of the regions."""
     with (
         begin(run, out, opts, model.comm) as log,
         Checkpoints(run, out / "checkpoint", opts, model.comm, log) as keeper,
     ):
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
+        for line in lines(found):
+            log.say(line)
         wanted = {0} | moments(step_count(run))
         with FieldWriter(model, out) as fields:
 
@@ -70,7 +82,8 @@ def _simulate(
 
             result = march(model, run, out / "history.csv", log, label, write, keeper)
         write_arrays(out / "fields.npz", arrays(), model.comm)
-        write_json(out / "result.json", result.result(model.dofs, model.comm.size), model.comm)
+        entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
+        write_json(out / "result.json", entries, model.comm)
         log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}")
         finish(out, model.comm, log)
     model.destroy()
