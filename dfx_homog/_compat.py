@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import basix.ufl
+import cffi
 import dolfinx
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from dolfinx import cpp, fem, graph
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 from petsc4py import PETSc
+
+from dfx_homog._native import FormLoop
 
 FloatArray = npt.NDArray[np.float64]
 VERSION: tuple[int, int] = tuple(int(p) for p in dolfinx.__version__.split(".")[:2])  # type: ignore[assignment]
@@ -52,11 +55,15 @@ def compile_form(form: ufl.Form) -> fem.Form:
     return fem.form(form, jit_options=JIT_OPTIONS)
 
 
+def _packed_constants(form: fem.Form) -> Any:
+    return fem.pack_constants(form) if VERSION >= (0, 10) else cpp.fem.pack_constants(form._cpp_object)
+
+
 def _packed(form: fem.Form) -> tuple[Any, Any]:
     """Constants and coefficients of a form, as the assemblers take them."""
     if VERSION >= (0, 10):
-        return fem.pack_constants(form), fem.pack_coefficients(form)
-    return cpp.fem.pack_constants(form._cpp_object), cpp.fem.pack_coefficients(form._cpp_object)
+        return _packed_constants(form), fem.pack_coefficients(form)
+    return _packed_constants(form), cpp.fem.pack_coefficients(form._cpp_object)
 
 
 def assemble_vector(form: fem.Form, out: FloatArray) -> None:
@@ -67,6 +74,43 @@ def assemble_vector(form: fem.Form, out: FloatArray) -> None:
 def assemble_matrix(matrix: PETSc.Mat, form: fem.Form) -> None:
     """Add a bilinear form into `matrix` through its (unrolled) local-to-global map; not yet assembled."""
     cpp.fem.petsc.assemble_matrix(matrix, form._cpp_object, *_packed(form), [], True)
+
+
+def form_loop(form: fem.Form) -> FormLoop:
+    """The integrals of a form on one blocked space of simplices, over cells and exterior facets, as native loops.
+
+    They read the form's coefficients where they are, without packing them for all cells beforehand.
+    """
+    space = form.function_spaces[0]
+    mesh, dofs = space.mesh, space.dofmap
+    loop = FormLoop(mesh.geometry.x, geometry_nodes(form.mesh), _cell_dofs(dofs), dofs.bs)
+    for c in form._cpp_object.coefficients:
+        dofs = c.function_space.dofmap
+        loop.add_coefficient(c.x.array, _cell_dofs(dofs), dofs.bs)
+    ufcx, compiled, numbers = form.ufcx_form, form._cpp_object, cffi.FFI()
+    for kind in compiled.integral_types:
+        position = ("cell", "exterior_facet").index(kind.name)
+        first, last = (ufcx.form_integral_offsets[position + i] for i in (0, 1))
+        for k in range(first, last):
+            if VERSION >= (0, 10):
+                entities = compiled.domains(kind, k - first)
+            else:
+                entities = compiled.domains(kind, ufcx.form_integral_ids[k])
+            kernel = int(numbers.cast("uintptr_t", ufcx.form_integrals[k].tabulate_tensor_float64))
+            rows = np.asarray(entities, dtype=np.int32).reshape(-1, 1 + position)
+            facets = rows[:, 1:].ravel()
+            loop.add_part(kernel, np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(facets))
+    return loop
+
+
+def _cell_dofs(dofmap: Any) -> npt.NDArray[np.int32]:
+    """(cells, k) dofs of each cell."""
+    return dofmap.map() if callable(getattr(dofmap, "map", None)) else dofmap.list
+
+
+def constants(form: fem.Form) -> FloatArray:
+    """Values of the form's constants, one after another."""
+    return np.ravel(_packed_constants(form))
 
 
 INSERT_ADD = dolfinx.la.InsertMode.add

@@ -171,3 +171,36 @@ class CoarseLevel:
     def restrict(self, u: _Floats, r: _Floats, aggregate: _Int32s, coarse: _Floats) -> None: ...
     def aggregate(self, block: _Int32s, strong: float, out: _Int32s) -> int: ...
     def coarse(self, aggregate: _Int32s, first: int, rows: int) -> tuple[_Int32s, _Int32s, _Floats]: ...
+
+class FormLoop:
+    """The integrals of a linear or bilinear form on one blocked space, over cells and exterior facets.
+
+    x, x_dofs     nodes of the geometry, (n, 3), and those of each cell
+    dofs, fields  nodes of each cell in the blocked space, and its block size
+    """
+
+    def __init__(self, x: _Floats, x_dofs: _Int32s, dofs: _Int32s, fields: int) -> None: ...
+    def add_coefficient(self, values: _Floats, dofs: _Int32s, block: int) -> None: ...  # in order
+    def add_part(
+        self, kernel: int, cells: _Int32s, facets: _Int32s
+    ) -> None: ...  # address of a kernel; local facets of the cells, or none
+    def add_vector(self, constants: _Floats, out: _Floats) -> None: ...
+    def probe(self, constants: int, samples: int, all: bool) -> None: ...  # which element entries are never 0
+    def find_pattern(
+        self,
+        unknown: _Int32s,
+        row_group: _Int32s,
+        column_group: _Int32s,
+        more_begin: NDArray[np.int64],
+        more: _Int32s,
+    ) -> None: ...  # unknown: row and column of each local entry, -1 for none; more: compressed rows
+    def add_matrix(self, constants: _Floats, out: _Floats) -> int: ...  # number of entries lost
+    def positions(self, row: _Int32s, column: _Int32s) -> NDArray[np.int64]: ...  # where entries are stored
+    @property
+    def entries(self) -> int: ...
+    @property
+    def columns(self) -> _Int32s: ...  # by group of rows, group of columns, row
+    @property
+    def starts(self) -> NDArray[np.int64]: ...  # (column groups * rows,) first entry of each row
+    @property
+    def counts(self) -> _Int32s: ...  # how many

@@ -12,10 +12,11 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.tiling import tile_mesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models import resolved_forms as rf
-from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, PHI_S, TEMP
+from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, ORDER, PHI_S, TEMP
 from dfx_homog.models.history import Balance
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Physics
+from dfx_homog.solvers.assembly import BlockAssembly
 from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
@@ -78,7 +79,7 @@ class ResolvedModel(TransientModel):
         self.fixed[self._facet_nodes(self.forms.facets[rf.NEGATIVE_TAB]), PHI_S] = True
         self.node_ids = self.tiled.node_ids(self.forms.space.dofmap.list, self.nodes)
         self.keys = self.tiled.periodic_keys(self.node_ids, self.periodic)
-        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed)
+        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed, ORDER)
 
     def _facet_nodes(self, facets: np.ndarray) -> np.ndarray:
         layout = self.forms.space.dofmap.dof_layout
@@ -89,12 +90,17 @@ class ResolvedModel(TransientModel):
     def solver(self, layout: Layout, prefix: str) -> NewtonSolver:
         """Newton solver with the resolved model's residual and Jacobian."""
         forms = self.forms
+        groups = layout.present(GROUPS)
+        blocks = tuple(groups.values()) if self.preset == "iterative" else (sum(groups.values(), ()),)
+        jacobian = BlockAssembly(forms.tangent, forms.jacobian, layout, blocks)
+        residual = _compat.form_loop(forms.residual)
         return NewtonSolver(
             layout,
             forms.u.x.array,
-            lambda out: _compat.assemble_vector(forms.residual, out),
-            lambda A: _compat.assemble_matrix(A, forms.jacobian),
-            GROUPS,
+            lambda out: residual.add_vector(_compat.constants(forms.residual), out),
+            jacobian.assemble,
+            groups,
+            matrix=jacobian.create_matrix(),
             preset=self.preset,
             prefix=prefix,
             atol=round_off(layout.global_size, self._largest_entry),

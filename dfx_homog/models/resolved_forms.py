@@ -244,7 +244,8 @@ class ResolvedForms:
         ds, v = self.ds, self._test
         self.weak = self._weak(terms)
         self.residual = compile_form(self.weak)
-        self.jacobian = compile_form(ufl.derivative(self.weak, self.u))
+        self.tangent = ufl.derivative(self.weak, self.u)
+        self.jacobian = compile_form(self.tangent)
         per_area = self.weight * self._constant(1 / self.area)
         self.interface_current = compile_form(per_area * terms.interface * ds(GAMMA))
         self.interface_work = compile_form(per_area * terms.interface_work * ds(GAMMA))

@@ -156,7 +156,7 @@ class TransientModel(ABC):
         potentials = np.zeros_like(self.active)
         columns = [self.component("Phi_s"), self.component("Phi_e")]
         potentials[:, columns] = self.active[:, columns]
-        layout = build_layout(self.comm, self.keys, potentials, self.fixed)
+        layout = build_layout(self.comm, self.keys, potentials, self.fixed, self.layout.order)
         solver = self.solver(layout, "start_")
         try:
             info = self.solve(solver, control)

@@ -17,6 +17,7 @@ void register_voxels(nb::module_&);
 }
 
 void bind_components(nb::module_& m); // components.cpp
+void bind_assembly(nb::module_& m);   // assembly.cpp
 
 namespace
 {
@@ -61,6 +62,7 @@ NB_MODULE(_native, m)
   m.doc() = "Condensed particle problems at many meso points; connected components of voxels and graphs.";
 
   bind_components(m);
+  bind_assembly(m);
 
   nb::class_<TraceSolution>(m, "TraceSolution")
       .def_prop_ro("x", &view2<&TraceSolution::x>)

@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-def _exchange(comm: MPI.Intracomm, destination: Ints, rows: Ints) -> tuple[Ints, Ints, Ints]:
+def exchange(comm: MPI.Intracomm, destination: Ints, rows: Ints) -> tuple[Ints, Ints, Ints]:
     """Send each row to its destination rank. Returns received rows, their source ranks, and the send order."""
     order = np.argsort(destination, kind="stable")
     width = rows.shape[1]
@@ -48,12 +48,14 @@ class Layout:
 
     numbers: (nodes, fields) global number of each local entry, -1 where it is no unknown
     sizes:   unknowns of each field owned by this rank
+    order:   order of the fields in each rank's numbers
     """
 
     comm: MPI.Intracomm
     numbers: Ints
     sizes: Ints
     offset: int
+    order: tuple[int, ...]
 
     @property
     def local_size(self) -> int:
@@ -65,8 +67,13 @@ class Layout:
 
     def field_range(self, field: int) -> Ints:
         """Global numbers of this rank's unknowns of one field."""
-        start = self.offset + int(self.sizes[:field].sum())
+        before = self.order[: self.order.index(field)]
+        start = self.offset + int(self.sizes[list(before)].sum())
         return np.arange(start, start + int(self.sizes[field]), dtype=np.int64)
+
+    def present(self, groups: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """The named groups of fields that have any unknowns."""
+        return {n: g for n, g in groups.items() if self.comm.allreduce(int(self.sizes[list(g)].sum())) > 0}
 
     def index_set(self, fields: tuple[int, ...]) -> PETSc.IS:
         """The unknowns of a group of fields, for a field split."""
@@ -125,12 +132,19 @@ class Transfer:
         self._buffer.destroy()
 
 
-def build_layout(comm: MPI.Intracomm, keys: Ints, active: Flags, fixed: Flags | None = None) -> Layout:
+def build_layout(
+    comm: MPI.Intracomm,
+    keys: Ints,
+    active: Flags,
+    fixed: Flags | None = None,
+    order: tuple[int, ...] | None = None,
+) -> Layout:
     """Number the unknowns.
 
     keys:   (nodes,) global key of each local node; equal keys are one node
     active: (nodes, fields) true where a cell of the field's phase, owned by this rank, touches the node
     fixed:  (nodes, fields) true where a value is prescribed (seen by any rank)
+    order:  in which a rank numbers its fields, all of them (default: as they come)
 
     A key's home rank collects what all ranks know of it, appoints an owner (the lowest rank with an active entry) and
     later tells everybody the owner's numbers. Work and memory are those of the rank's own nodes.
@@ -143,16 +157,16 @@ def build_layout(comm: MPI.Intracomm, keys: Ints, active: Flags, fixed: Flags | 
     top = int(comm.allreduce(int(unique[-1]) + 1 if len(unique) else 0, op=MPI.MAX))
     home = unique * comm.size // max(top, 1)
 
-    asked, source, order = _exchange(comm, home, np.column_stack([unique, flags]))
+    asked, source, sent = exchange(comm, home, np.column_stack([unique, flags]))
     known, where = np.unique(asked[:, 0], return_inverse=True)
     union = np.zeros((len(known), 2 * fields), dtype=np.int64)
     np.maximum.at(union, where, asked[:, 1:])
     owner = np.full(len(known), comm.size, dtype=np.int64)
     touches = asked[:, 1 : 1 + fields].any(axis=1)
     np.minimum.at(owner, where[touches], source[touches])
-    answer, _, _ = _exchange(comm, source, np.column_stack([owner[where], union[where]]))
+    answer, _, _ = exchange(comm, source, np.column_stack([owner[where], union[where]]))
     reply = np.empty_like(answer)
-    reply[order] = answer  # answers come back sorted by home rank, as the questions went out
+    reply[sent] = answer  # answers come back sorted by home rank, as the questions went out
 
     mine = np.flatnonzero(reply[:, 0] == comm.rank)
     mine = mine[np.argsort(first[mine], kind="stable")]  # keep the mesh's locality
@@ -161,14 +175,15 @@ def build_layout(comm: MPI.Intracomm, keys: Ints, active: Flags, fixed: Flags | 
     offset = int(comm.scan(int(sizes.sum()))) - int(sizes.sum())
     numbers = np.full((len(unique), fields), -1, dtype=np.int64)
     start = offset
-    for field in range(fields):
+    order_of_fields = order or tuple(range(fields))
+    for field in order_of_fields:
         rows = mine[unknown[mine, field]]
         numbers[rows, field] = start + np.arange(len(rows))
         start += len(rows)
 
-    told, _, _ = _exchange(comm, home[mine], np.column_stack([unique[mine], numbers[mine]]))
+    told, _, _ = exchange(comm, home[mine], np.column_stack([unique[mine], numbers[mine]]))
     table = np.full((len(known), fields), -1, dtype=np.int64)
     table[np.searchsorted(known, told[:, 0])] = told[:, 1:]
-    answer, _, _ = _exchange(comm, source, table[where])
-    numbers[order] = answer
-    return Layout(comm, numbers[inverse], sizes, offset)
+    answer, _, _ = exchange(comm, source, table[where])
+    numbers[sent] = answer
+    return Layout(comm, numbers[inverse], sizes, offset, order_of_fields)

@@ -59,9 +59,10 @@ class NewtonSolver:
 
     values:   local array of the function that holds all fields (read and written in place)
     residual: adds this rank's residual contributions for the current `values` to a local array
-    jacobian: adds the derivative to a PETSc matrix made by `layout.create_matrix`
+    jacobian: adds the derivative to the matrix
     groups:   named groups of fields for the block preconditioner (preset "iterative")
     atol:     absolute tolerance on the residual's Euclidean norm
+    matrix:   of the layout's size, destroyed with the solver (default: made by `layout.create_matrix`)
     applied:  the applied current, if there is one
     bounds:   open intervals that the iterates stay in
     places:   names and coordinates, for messages
@@ -80,6 +81,7 @@ class NewtonSolver:
         preset: str,
         prefix: str,
         atol: float,
+        matrix: PETSc.Mat | None = None,
         user_options: tuple[str, ...] = (),
         applied: AppliedCurrent | None = None,
         bounds: Bounds | None = None,
@@ -92,7 +94,7 @@ class NewtonSolver:
         self.border = Border(layout, self.transfer, applied.weights if applied else None)
         self.x, self._f = self.border.create_vector(), self.border.create_vector()
         self._u, self._fu = self.border.view(self.x), self.border.view(self._f)
-        self._matrix = layout.create_matrix()
+        self._matrix = layout.create_matrix() if matrix is None else matrix
         self._local = np.zeros_like(values)
         self._guard = Guard(layout, self.transfer, bounds) if bounds else None
         self._atol = atol
@@ -103,7 +105,7 @@ class NewtonSolver:
 
     def _configure(self, groups: Groups, preset: str, prefix: str, user_options: tuple[str, ...]) -> None:
         layout, comm = self.layout, self.layout.comm
-        groups = {n: g for n, g in groups.items() if comm.allreduce(sum(layout.sizes[list(g)])) > 0}
+        groups = layout.present(groups)
         linear = DIRECT if preset == "direct" else block_preconditioner(tuple(groups))
         set_options(prefix, {**NEWTON, "snes_atol": self._atol, **linear}, user_options)
         inner = PETSc.PC().create(comm)
