@@ -66,6 +66,19 @@ def _packed(form: fem.Form) -> tuple[Any, Any]:
     return _packed_constants(form), cpp.fem.pack_coefficients(form._cpp_object)
 
 
+def compile_expression(expression: Any, points: FloatArray, comm: MPI.Comm) -> fem.Expression:
+    """Compile a UFL expression for evaluation at reference points, of a cell or (one dimension less) of its facets."""
+    return fem.Expression(expression, points, comm=comm, jit_options=JIT_OPTIONS)
+
+
+def evaluate_on_facets(
+    expression: fem.Expression, mesh: dmesh.Mesh, facets: npt.NDArray[np.int32]
+) -> FloatArray:
+    """Values (facets, points times components) of a compiled expression on facets (n, 2) of (cell, local facet)."""
+    entities = facets if VERSION >= (0, 10) else facets.ravel()
+    return np.asarray(expression.eval(mesh, entities)).reshape(len(facets), -1)
+
+
 def assemble_vector(form: fem.Form, out: FloatArray) -> None:
     """Add this rank's cell and facet contributions of a linear form to `out` (owned, then ghost dofs)."""
     cpp.fem.assemble_vector(out, form._cpp_object, *_packed(form))

@@ -30,6 +30,16 @@ class TraceSolution:
     @property
     def failed(self) -> _Int32s: ...  # (P,) 0 solved, 1 not defined, 2 no descent, 3 not converged
 
+class SurfaceValues:
+    """Read-only arrays (P, nf nq) at the quadrature points of Gamma, facet by facet."""
+
+    @property
+    def faradaic(self) -> _Floats: ...  # Gh g
+    @property
+    def eta(self) -> _Floats: ...
+    @property
+    def heat(self) -> _Floats: ...  # lam Gh g (eta + Pi)
+
 class ParticleKernel:
     """Surface, kinetics and expressions of one electrode.
 
@@ -69,6 +79,7 @@ class ParticleKernel:
         max_iterations: int = 60,
     ) -> TraceSolution: ...
     def evaluate(self, *, x: _Floats, p: _Floats) -> TraceSolution: ...
+    def at_quadrature_points(self, *, x: _Floats, p: _Floats) -> SurfaceValues: ...
 
 def label_box(
     codes: NDArray[np.uint8], conducts: NDArray[np.uint8], labels: _Int32s

@@ -24,7 +24,7 @@ def _free(out: Path, comm: MPI.Intracomm) -> Path:
 
 
 class FieldWriter:
-    """Writes every field of a model as a scalar on the model's mesh, NaN where the field does not live.
+    """Writes every field of a model, and those on Gamma, as scalars on the model's mesh, NaN where they do not live.
 
     Opens in ParaView (ADIOS2 VTX reader). Collective.
     """
@@ -35,15 +35,19 @@ class FieldWriter:
         self._model = model
         # the blocked and the scalar space number their nodes alike, cell by cell
         self._map = (scalar.dofmap.list.ravel(), space.dofmap.list.ravel())
-        self._functions = [fem.Function(scalar, name=name) for name in model.fields]
+        self._functions = [
+            fem.Function(scalar, name=name) for name in (*model.fields, *model.interface.fields)
+        ]
         self._writer = _compat.vtx_writer(space.mesh.comm, _free(out, space.mesh.comm), self._functions)
 
     def write(self, time: float) -> None:
         """Append the new state."""
         values = np.where(self._model.visible, self._model.values, np.nan)
         target, source = self._map
-        for column, function in enumerate(self._functions):
-            function.x.array[target] = values[source, column]
+        surface = self._model.interface.nodal()
+        columns = [*values.T, *(surface[name] for name in self._model.interface.fields)]
+        for function, column in zip(self._functions, columns, strict=True):
+            function.x.array[target] = column[source]
         self._writer.write(time)
 
     def __enter__(self) -> FieldWriter:

@@ -105,6 +105,10 @@ class TiledMesh:
         """Node numbers with the upper faces of `directions` identified with the lower ones."""
         return self._lattice.wrap(ids, directions)
 
+    def points(self, ids: Ints) -> FloatArray:
+        """(n, d) coordinates, in the mesh's lengths, of numbered nodes, whichever rank has them."""
+        return self._lattice.coordinates(ids) * self.scale
+
     def node_numbers(self, tile: Ints, node: Ints) -> Ints:
         """Numbers, as node_ids gives them, of nodes (n,) of the first region's unit cell in tiles (n, d)."""
         return self._lattice.number(tile, 0, node)

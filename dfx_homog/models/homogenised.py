@@ -14,6 +14,7 @@ from dfx_homog.errors import SolverFailure
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.history import Balance
+from dfx_homog.models.homogenised_interface import HomogenisedInterface
 from dfx_homog.models.meso import (
     C_E,
     GROUPS,
@@ -99,6 +100,7 @@ class HomogenisedModel(TransientModel):
         ]
         self._number_unknowns()
         self._frozen = False
+        self.interface = HomogenisedInterface(self)
         self._newton = self.solver(self.layout, "homogenised_")
         self.set_initial()
 

@@ -142,6 +142,7 @@ class MesoForms:
         i_s = transport.ohmic_current(S, phi_s)
         N_e = transport.species_flux(D_L, mu_L, lam, c_e, phi_e, k["B"])
         i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e, k["B"])
+        joule_s, joule_e = heat.joule(lam, i_s, phi_s), heat.joule(lam, i_e, phi_e)
         ambient = self._constant(p.T_ambient)
         F = (
             transport.divergence(i_s, v[PHI_S], dx(ELECTRODE))
@@ -153,12 +154,14 @@ class MesoForms:
             + transport.divergence(heat.conduction(k["K"], T), v[TEMP], everywhere)
             + transport.outflow(self._constant(p.h_negative) * (T - ambient), v[TEMP], ds(NEGATIVE_FACE))
             + transport.outflow(self._constant(p.h_positive) * (T - ambient), v[TEMP], ds(POSITIVE_FACE))
-            - heat.joule(lam, i_s, phi_s) * v[TEMP] * dx(ELECTRODE)
-            - heat.joule(lam, i_e, phi_e) * v[TEMP] * everywhere
+            - joule_s * v[TEMP] * dx(ELECTRODE)
+            - joule_e * v[TEMP] * everywhere
         )
         self.weak = F
         self.residual = _compat.compile_form(F)
         self.jacobian = _compat.compile_form(ufl.derivative(F, self.u))
+        cell = ufl.TestFunction(fem.functionspace(self.mesh, ("DG", 0, (2,))))
+        self._joule = _compat.compile_form(joule_s * cell[0] * dx(ELECTRODE) + joule_e * cell[1] * everywhere)
         self._volume = _compat.compile_form(self.weight * v[0] * everywhere)
         self._ends = {face: _compat.compile_form(v[0] * ds(face)) for face in (NEGATIVE_FACE, POSITIVE_FACE)}
 
@@ -171,6 +174,14 @@ class MesoForms:
     def end_weights(self, face: int) -> FloatArray:
         """(nodes,) v_i at a collector."""
         return self._assemble(self._ends[face])
+
+    def joule_heat(self) -> FloatArray:
+        """(2, regions) this rank's Joule heat of the solid and of the electrolyte of each region."""
+        space = self._joule.function_spaces[0]
+        cells = np.zeros(2 * (space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts))
+        _compat.assemble_vector(self._joule, cells)
+        heat = cells.reshape(-1, 2)[: len(self.line.region)]
+        return np.array([np.bincount(self.line.region, column, 3) for column in heat.T])
 
     def _assemble(self, form: fem.Form) -> FloatArray:
         out = np.zeros_like(self.u.x.array)

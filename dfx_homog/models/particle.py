@@ -171,6 +171,15 @@ class ParticleResponse:
 
 
 @dataclass(frozen=True, eq=False)
+class SurfaceValues:
+    """Gh g, eta and lambda Gh g (eta + Pi) of P points at the quadrature points of Gamma, (P, nf nq) each."""
+
+    faradaic: Floats
+    eta: Floats
+    heat: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class _Condensed:
     """A = a0 M + D_s K factorised, and the inverse of its condensation S to Gamma."""
 
@@ -282,6 +291,12 @@ class ParticleProblems:
         """Faradaic response at the present concentration, as just after switching a current on (C = 0)."""
         trace = np.ascontiguousarray(self.c[:, self.geometry.trace])
         return _response(self._kernel.evaluate(x=trace, p=_scalars(Phi_s, Phi_e, c_e, T)))
+
+    def surface_values(self, Phi_s: Floats, Phi_e: Floats, c_e: Floats, T: Floats) -> SurfaceValues:
+        """Reaction at the quadrature points of Gamma at the present concentration, for scalars (P,)."""
+        trace = np.ascontiguousarray(self.c[:, self.geometry.trace])
+        values = self._kernel.at_quadrature_points(x=trace, p=_scalars(Phi_s, Phi_e, c_e, T))
+        return SurfaceValues(values.faradaic, values.eta, values.heat)
 
     def finish_step(self) -> Floats:
         """Recover c = A^-1 (M h - R) with the fluxes of the last evaluate, and make it the present state.

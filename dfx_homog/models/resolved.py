@@ -14,6 +14,7 @@ from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models import resolved_forms as rf
 from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, ORDER, PHI_S, TEMP
 from dfx_homog.models.history import Balance
+from dfx_homog.models.resolved_interface import ResolvedInterface
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.assembly import BlockAssembly
@@ -61,6 +62,7 @@ class ResolvedModel(TransientModel):
         self._number_unknowns()
         self._functionals()
         self._newton = self.solver(self.layout, "resolved_")
+        self.interface = ResolvedInterface(self)
         self.set_initial()
 
     # numbering ------------------------------------------------------------------------------------------------

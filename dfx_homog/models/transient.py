@@ -9,7 +9,8 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
-from dfx_homog.models.history import Balance, Row
+from dfx_homog.models.history import COLUMNS, Balance, Row
+from dfx_homog.models.interface_statistics import Interface
 from dfx_homog.models.state import State, Table
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.control import Control
@@ -38,6 +39,12 @@ class TransientModel(ABC):
     keys: np.ndarray
     active: Flags
     fixed: Flags
+    interface: Interface
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the history."""
+        return (*COLUMNS, *self.interface.columns)
 
     def component(self, name: str) -> int:
         """Position of a field in the blocked space."""
@@ -180,7 +187,7 @@ class TransientModel(ABC):
         return float(self.comm.allreduce(float(local), op=op))
 
     def observe(self) -> Row:
-        """Voltage, temperatures, concentrations and states of charge of the new state."""
+        """Voltage, temperatures, concentrations, states of charge and what the interface does, of the new state."""
         soc_n, soc_p = self.states_of_charge()
         return {
             "voltage": self.voltage,
@@ -191,6 +198,7 @@ class TransientModel(ABC):
             "c_e_max": self.extreme("c_e", MPI.MAX),
             "soc_n": soc_n,
             "soc_p": soc_p,
+            **self.interface.row(),
         }
 
     def exhausted(self) -> str | None:

@@ -26,11 +26,11 @@ struct Flux
   Pack j, j_c;
 };
 
-/// Flux, faradaic part Gh g, heat h = lam Gh g (eta + Pi), and their partial derivatives at fixed c.
+/// Flux, faradaic part Gh g, overpotential, heat h = lam Gh g (eta + Pi), and their partial derivatives at fixed c.
 /// The derivatives in Phi_e are those in Phi_s with the other sign.
 struct Response
 {
-  Pack j, j_c, j_Phi, j_ce, j_T, faradaic, h, h_c, h_Phi, h_ce, h_T;
+  Pack j, j_c, j_Phi, j_ce, j_T, faradaic, eta, h, h_c, h_Phi, h_ce, h_T;
 };
 
 /// The law at one meso point: what does not depend on c is computed once.
@@ -69,6 +69,7 @@ public:
     const Pack driving = t.eta + Pi.value;
     Response r;
     r.faradaic = _G * t.g;
+    r.eta = t.eta;
     r.j = r.faradaic + _k.GC * _p.rate;
     r.j_c = _G * t.g_c;
     r.j_Phi = _G * t.g_eta + _k.GC * _p.a0;

@@ -40,8 +40,8 @@ ConstRows rows(const In<double, 2>& a, std::size_t n, std::size_t m, const char*
 ConstRows rows(const In<double, 2>& a) { return {a.data(), Eigen::Index(a.shape(0)), Eigen::Index(a.shape(1))}; }
 
 /// A read-only view of a member array: it keeps the solution that owns it alive.
-template <auto member>
-auto view2(TraceSolution& s)
+template <auto member, typename Owner = TraceSolution>
+auto view2(Owner& s)
 {
   auto& a = s.*member;
   return nb::ndarray<nb::numpy, const double, nb::ndim<2>, nb::c_contig>(
@@ -80,6 +80,11 @@ NB_MODULE(_native, m)
                      return nb::ndarray<nb::numpy, const double, nb::ndim<3>, nb::c_contig>(
                          s.x_p.data(), {std::size_t(s.x.rows()), std::size_t(s.x.cols()), 3}, nb::find(s));
                    });
+
+  nb::class_<SurfaceValues>(m, "SurfaceValues")
+      .def_prop_ro("faradaic", &view2<&SurfaceValues::faradaic, SurfaceValues>)
+      .def_prop_ro("eta", &view2<&SurfaceValues::eta, SurfaceValues>)
+      .def_prop_ro("heat", &view2<&SurfaceValues::heat, SurfaceValues>);
 
   nb::class_<ParticleKernel>(m, "ParticleKernel")
       .def(
@@ -125,6 +130,17 @@ NB_MODULE(_native, m)
             const ConstRows scalars = rows(p, points, 4, "p");
             const nb::gil_scoped_release release;
             return self.evaluate(trace, scalars);
+          },
+          nb::kw_only(), nb::arg("x"), nb::arg("p"))
+      .def(
+          "at_quadrature_points",
+          [](const ParticleKernel& self, const In<double, 2>& x, const In<double, 2>& p)
+          {
+            const std::size_t points = p.shape(0);
+            const ConstRows trace = rows(x, points, std::size_t(self.trace_nodes()), "x");
+            const ConstRows scalars = rows(p, points, 4, "p");
+            const nb::gil_scoped_release release;
+            return self.at_quadrature_points(trace, scalars);
           },
           nb::kw_only(), nb::arg("x"), nb::arg("p"));
 

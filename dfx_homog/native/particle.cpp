@@ -80,6 +80,11 @@ TraceSolution::TraceSolution(Eigen::Index points, Eigen::Index trace_nodes)
 {
 }
 
+SurfaceValues::SurfaceValues(Eigen::Index points, Eigen::Index quadrature_points)
+    : faradaic(points, quadrature_points), eta(points, quadrature_points), heat(points, quadrature_points)
+{
+}
+
 /// What one point's solution needs; allocated once for all points.
 struct ParticleKernel::Workspace
 {
@@ -390,6 +395,31 @@ TraceSolution ParticleKernel::evaluate(const ConstRows& x, const ConstRows& p) c
       out.failed[static_cast<std::size_t>(i)] = not_defined;
       out.x.row(i) = x.row(i);
     }
+  }
+  return out;
+}
+
+SurfaceValues ParticleKernel::at_quadrature_points(const ConstRows& x, const ConstRows& p) const
+{
+  SurfaceValues out(p.rows(), _surface.quadrature_points);
+  Workspace w(_surface, _kinetics.c_max);
+  Eigen::ArrayXXd at(w.c.size(), 3); // padded
+  for (Eigen::Index i = 0; i < p.rows(); ++i)
+  {
+    const MesoPoint point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), 0.0, 0.0};
+    const Law law(_kinetics, point);
+    w.x = x.row(i);
+    _surface.interpolate(w.x, w.c.data());
+    for (Eigen::Index k = 0; k < w.c.size(); k += width)
+    {
+      const Response r = law.response(w.c.segment<width>(k).array());
+      at.col(0).segment<width>(k) = r.faradaic;
+      at.col(1).segment<width>(k) = r.eta;
+      at.col(2).segment<width>(k) = r.h;
+    }
+    out.faradaic.row(i) = at.col(0).head(_surface.quadrature_points);
+    out.eta.row(i) = at.col(1).head(_surface.quadrature_points);
+    out.heat.row(i) = at.col(2).head(_surface.quadrature_points);
   }
   return out;
 }

@@ -43,6 +43,13 @@ struct TraceSolution
   std::vector<std::int32_t> failed;     // (P,) 0 solved, else a `Failure`
 };
 
+/// At the quadrature points of Gamma, (P, nf nq): faradaic flux Gh g, overpotential eta, heat lam Gh g (eta + Pi).
+struct SurfaceValues
+{
+  SurfaceValues(Eigen::Index points, Eigen::Index quadrature_points);
+  RowMatrix faradaic, eta, heat;
+};
+
 enum Failure : std::int32_t
 {
   solved = 0,
@@ -71,6 +78,9 @@ public:
 
   /// J, q and derivatives at given traces x, which do not depend on p; no double layer.
   TraceSolution evaluate(const ConstRows& x, const ConstRows& p) const;
+
+  /// Fluxes, overpotentials and heats, not integrated, at given traces x.
+  SurfaceValues at_quadrature_points(const ConstRows& x, const ConstRows& p) const;
 
   std::int32_t trace_nodes() const { return _surface.trace_nodes; }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dfx_homog.errors import SolverFailure
-from dfx_homog.models.history import COLUMNS, Ledger, Row
+from dfx_homog.models.history import Ledger, Row
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
 from dfx_homog.solvers.control import Control
@@ -91,18 +91,19 @@ class HistoryFile:
     keep: rows of an earlier run that stay; those after them were not in its last checkpoint
     """
 
-    def __init__(self, path: Path, active: bool, keep: int = 0):
+    def __init__(self, path: Path, columns: tuple[str, ...], active: bool, keep: int = 0):
+        self.columns = columns
         lines: list[str] = []
         if active and keep:
             lines = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1]
-        self.kept = [dict(zip(COLUMNS, map(float, line.split(",")), strict=True)) for line in lines]
+        self.kept = [dict(zip(columns, map(float, line.split(",")), strict=True)) for line in lines]
         self._file = None
         self._writer = None
         if not active:
             return
         part = path.with_suffix(".part")  # a run that is killed here still has its earlier rows
         with part.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerow(COLUMNS)
+            csv.writer(file).writerow(columns)
             file.writelines(line + "\r\n" for line in lines)
         os.replace(part, path)
         self._file = path.open("a", encoding="utf-8", newline="")
@@ -110,7 +111,7 @@ class HistoryFile:
 
     def add(self, row: Row) -> None:
         if self._writer and self._file:
-            self._writer.writerow([f"{row[c]:.17g}" for c in COLUMNS])
+            self._writer.writerow([f"{row[c]:.17g}" for c in self.columns])
             self._file.flush()
 
     def close(self) -> None:
@@ -136,7 +137,7 @@ class _Marching:
         facts = self.keeper.resume(model) if self.keeper else None
         root = model.comm.rank == 0
         if facts:
-            self.file = HistoryFile(history, root, keep=facts["rows"])
+            self.file = HistoryFile(history, model.columns, root, keep=facts["rows"])
             self.out.rows = model.comm.bcast(self.file.kept, root=0)
             self.out.krylov = list(facts["krylov"])
             self.split = facts["split"]
@@ -144,7 +145,7 @@ class _Marching:
                 tuple(facts["lithium"]), isothermal=isothermal, largest_term=facts["largest_term"]
             )
             return int(facts["step"])
-        self.file = HistoryFile(history, root)
+        self.file = HistoryFile(history, model.columns, root)
         self.ledger = Ledger(model.lithium(), isothermal=isothermal)
         info = model.switch_on(self.steps[0].control)
         self.record(0.0, info or SolveInfo(0, [], 0.0), self.ledger.first())

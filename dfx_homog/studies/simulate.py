@@ -9,6 +9,7 @@ from mpi4py import MPI
 
 from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.models.interface_statistics import summary
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
@@ -83,6 +84,7 @@ def _simulate(
             result = march(model, run, out / "history.csv", log, label, write, keeper)
         write_arrays(out / "fields.npz", arrays(), model.comm)
         entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
+        entries |= summary(result.rows, run.time.scheme)
         write_json(out / "result.json", entries, model.comm)
         log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}")
         finish(out, model.comm, log)

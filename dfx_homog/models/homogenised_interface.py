@@ -1,0 +1,92 @@
+"""The interface of the homogenised model: Gamma of the unit cell at every meso point, and heat by mechanism.
+
+The rate varies between the meso points and, with the concentration, over Gamma within each unit cell; the moments are
+over both. Phi_s - Phi_e varies between the meso points only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from dolfinx import fem
+
+from dfx_homog._compat import FloatArray
+from dfx_homog.models import interface_statistics as stats
+from dfx_homog.models.history import Row
+from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
+from dfx_homog.models.particle import SurfaceValues
+
+if TYPE_CHECKING:
+    from dfx_homog.models.homogenised import ElectrodePoints, HomogenisedModel
+
+MECHANISMS = ("irreversible", "reversible")
+
+
+class HomogenisedInterface:
+    """Statistics over Gamma and heat of a homogenised model, per collector area."""
+
+    def __init__(self, model: HomogenisedModel):
+        self.model = model
+        self._nodal = fem.Function(model.forms.space)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the history that `row` fills."""
+        return stats.columns(1, MECHANISMS)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that `nodal` gives."""
+        return ("rate", "eta", "jump")
+
+    def _values(self, points: ElectrodePoints) -> SurfaceValues:
+        at = self.model.values[points.nodes]
+        return points.particles.surface_values(at[:, PHI_S], at[:, PHI_E], at[:, C_E], at[:, TEMP])
+
+    def row(self) -> Row:
+        """Statistics, heat by mechanism, plating and hot spot of the new state. Collective."""
+        model, lam, comm = self.model, self.model.physics.lam, self.model.comm
+        rates = model.rates()
+        samples, parts = [], []
+        for points in model.points:
+            at = self._values(points)
+            surface = points.particles.geometry.weights.ravel()
+            weights = points.weights[:, None] * surface
+            samples.append(stats.Samples(weights.ravel(), at.faradaic.ravel(), at.eta.ravel()))
+            irreversible = lam * np.vdot(weights, at.faradaic * at.eta)
+            electrode, nodes = points.electrode, points.nodes
+            jump, rate = (v[nodes, PHI_S] - v[nodes, PHI_E] for v in (model.values, rates))
+            stored = lam * electrode.G * electrode.C * surface.sum() * (points.weights @ (jump * rate))
+            parts.append(np.array([stored, irreversible, np.vdot(weights, at.heat) - irreversible]))
+        G = [points.electrode.G for points in model.points]
+        row = stats.distribution(stats.moments(comm, samples), G)
+        row |= stats.heats(comm, model.forms.joule_heat(), parts, MECHANISMS)
+        return row | self._places()
+
+    def _places(self) -> Row:
+        model, values, numbers = self.model, self.model.values, self.model.rows[0]
+        nodes = model.points[0].nodes
+        jump = values[nodes, PHI_S] - values[nodes, PHI_E], numbers[nodes]
+        warm = model.active[:, TEMP]
+        heat = None if model.physics.isothermal else (values[warm, TEMP], numbers[warm])
+        return stats.places(model.comm, jump, heat, self._point)
+
+    def _point(self, node: int | None) -> FloatArray:
+        return np.array([np.nan]) if node is None else self.model.line.node_grid[node : node + 1]
+
+    def nodal(self) -> dict[str, FloatArray]:
+        """(nodes,) means of j and eta over Gamma of the unit cell at each meso point, and Phi_s - Phi_e there.
+
+        nan in the separator. Collective.
+        """
+        model = self.model
+        array = self._nodal.x.array.reshape(-1, 4)
+        array[:] = np.nan
+        for points in model.points:
+            at, weights = self._values(points), points.particles.geometry.weights.ravel()
+            array[points.nodes, 0] = at.faradaic @ weights / weights.sum()
+            array[points.nodes, 1] = at.eta @ weights / weights.sum()
+            array[points.nodes, 2] = model.values[points.nodes, PHI_S] - model.values[points.nodes, PHI_E]
+        self._nodal.x.scatter_forward()
+        return {name: array[:, column].copy() for column, name in enumerate(self.fields)}
