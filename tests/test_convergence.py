@@ -18,7 +18,6 @@ from wavy import wavy_run
 
 import dfx_homog.report
 from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP
-from dfx_homog.models.history import COLUMNS
 from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import convergence
@@ -121,7 +120,9 @@ def test_names_of_the_result() -> None:
         assert all(len(result["orders"][field][norm]) == 2 for norm in NORMS)
     assert len(result["orders"]["voltage"]) == 2
     assert "voltage" in result["richardson"]
-    last = dict(zip(COLUMNS, map(float, result["history"][-1].split(",")), strict=True))
+    last = dict(
+        zip(result["history"][0].split(","), map(float, result["history"][-1].split(",")), strict=True)
+    )
     difference = last["voltage"] - result["homogenised"]["final"]["voltage"]
     assert result["levels"][0]["voltage_error"] == pytest.approx(difference, abs=1e-12)
     for file in (
