@@ -20,7 +20,9 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
+from dfx_homog.io import lock
 from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load, require
+from dfx_homog.runfile.identity import FREE, difference
 from dfx_homog.runoptions import RunOptions
 
 BAD_INPUT, SOLVER_GAVE_UP, STOPPED_EARLY = 2, 3, 75
@@ -32,12 +34,21 @@ STUDIES = {
     "homogenised": ("dfx_homog.studies.simulate", "run_homogenised"),
     "convergence": ("dfx_homog.studies.convergence", "run_convergence"),
 }
+#: Studies that go on from the state of a model: only the same run file will do.
+CONTINUED = ("resolved", "homogenised", "convergence")
 #: Results of an earlier run into the same directory; left there they would pass for those of the new one.
 RESULTS = ("result.json", "report.html", "run.toml", "fields.npz", "mesh")
-#: What --restart goes on from, and the studies that can; those of them that end in time with a checkpoint.
-PARTS = ("samples", "checkpoint", "history.csv", "log.txt", "fields*.bp", "homogenised", "resolved-*")
-RESTARTED = ("resolved", "homogenised", "rve")
-TIMED = ("resolved", "homogenised")
+#: What --restart goes on from.
+PARTS = (
+    "samples",
+    "cells",
+    "checkpoint",
+    "history.csv",
+    "log.txt",
+    "fields*.bp",
+    "homogenised",
+    "resolved-*",
+)
 PATIENCE = 10.0  # seconds that ranks wait for the others to fail as well, before one ends them all
 
 HELP = """commands:
@@ -95,7 +106,7 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--restart",
         action="store_true",
-        help="go on in --out: from the newest good checkpoint; rve: with the samples that are missing",
+        help="go on in --out: from the newest good checkpoint, and with what is not finished",
     )
     parser.add_argument(
         "--wall-time",
@@ -148,21 +159,37 @@ def prepare(argv: Sequence[str]) -> Job | None:
     check_geometries(run)
     if command not in COMMANDS:
         return Job(command, run, options)
+    if arguments.restart and command in CONTINUED:
+        _check_same(run, arguments.out)
     new = arguments.out is None or not arguments.out.exists()
     out = _make_directory(arguments.out, Path(target).stem, arguments.restart)
     return Job(command, run, replace(options, out=out), new)
 
 
 def _check_restart(arguments: argparse.Namespace) -> None:
-    """Raises BadInput for --restart and --wall-time where a study keeps nothing that it could go on from."""
-    for name, commands in (("restart", RESTARTED), ("wall_time", TIMED)):
-        if getattr(arguments, name) and arguments.command not in commands:
+    """Raises BadInput for --restart and --wall-time where nothing runs."""
+    for name in ("restart", "wall_time"):
+        if getattr(arguments, name) and arguments.command not in STUDIES:
             raise BadInput(
-                f"--{name.replace('_', '-')}: {arguments.command} has no checkpoints in this version "
-                f"(allowed: {', '.join(commands)})"
+                f"--{name.replace('_', '-')}: {arguments.command} runs nothing (allowed: {', '.join(STUDIES)})"
             )
     if arguments.restart and arguments.out is None:
         raise BadInput("--restart: needs --out DIR, the directory of results to go on in")
+
+
+def _check_same(run: Run, out: Path) -> None:
+    """Raises BadInput if the results in `out` are of another run, before anything there is touched."""
+    try:
+        earlier = load(out / "run.toml")
+    except (
+        BadInput
+    ):  # there is none, or one that this version does not read: then its checkpoints speak for it
+        return
+    if key := difference(run, earlier):
+        raise BadInput(
+            f"--restart: {out} was run with another {key} (allowed: the same run, where only [{'], ['.join(FREE)}] "
+            "may differ)"
+        )
 
 
 def _minutes(text: str) -> float:
@@ -179,8 +206,11 @@ def _make_directory(out: Path | None, stem: str, restart: bool) -> Path:
     """
     try:
         if out is None:
-            return _make_new(Path("runs/out") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+            new = _make_new(Path("runs/out") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+            lock.take(new)
+            return new
         out.mkdir(parents=True, exist_ok=True)
+        lock.take(out)
         for old in [path for name in RESULTS + PARTS * (not restart) for path in out.glob(name)]:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     except OSError as error:
@@ -227,6 +257,8 @@ def execute(job: Job, comm: Any) -> None:
     elif job.command == "check":
         on_rank_0(comm, lambda: _print_check(job))
     else:
+        if comm.rank:
+            lock.share(job.options.out, comm.rank)
         module, function = STUDIES[job.command]
         study = getattr(importlib.import_module(module), function)
         study(job.run, job.options.out, job.options)
@@ -263,6 +295,7 @@ def _remove_new_directory(job: Job | None, comm: Any) -> None:
     """Leaves no empty directory behind for input that turned out to be bad while it was read."""
     if comm.rank == 0 and job is not None and job.new_directory:
         with contextlib.suppress(OSError):  # there is something in it
+            (job.options.out / lock.NAME).unlink()
             job.options.out.rmdir()
 
 
@@ -295,6 +328,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     comm = MPI.COMM_WORLD.Dup()  # its own, so that no message of a study is mistaken for one of these
     _end_all_ranks_on_exceptions(comm)
+    if comm.size > 1:
+        lock.end_with_parent()
     words = list(sys.argv[1:] if argv is None else argv)
     job = None
     try:
@@ -308,6 +343,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(error, comm, SOLVER_GAVE_UP)
     except StoppedEarly as error:
         return fail(error, comm, STOPPED_EARLY)
+    finally:
+        lock.release()
     return 0
 
 

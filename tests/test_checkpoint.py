@@ -21,6 +21,7 @@ from dfx_homog.models.state import State, Table
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.checkpoints import Checkpoints
+from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import March, march
 from dfx_homog.studies.progress import Log
 
@@ -105,8 +106,9 @@ def go(
     try:
         with (
             Log(comm, folder, quiet=True) as log,
-            Checkpoints(run, folder / "checkpoint", opts, comm, log) as keeper,
+            Interrupt(comm, opts) as interrupt,
         ):
+            keeper = Checkpoints(run, folder / "checkpoint", opts, comm, log, interrupt)
             return march(built, run, folder / "history.csv", log, "test", on_state, keeper)
     finally:
         built.destroy()

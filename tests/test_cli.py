@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from dfx_homog import cli
 from dfx_homog.errors import BadInput, SolverFailure
@@ -69,7 +70,7 @@ def rank() -> int:
         (["cell", QUICKSTART, "more"], "more"),
         (["cell", QUICKSTART, "--quiet", "-v"], "not allowed with"),
         (["--restart", "rve", QUICKSTART], "--restart: needs --out"),
-        (["--restart", "cell", QUICKSTART], "--restart: cell has no checkpoints"),
+        (["--restart", "check", QUICKSTART], "--restart: check runs nothing"),
         (["resolved", "--wall-time=0", QUICKSTART], "--wall-time"),
         (["report", "no-such-directory"], "no-such-directory: no such directory"),
         (["check", QUICKSTART, "--set", "time.dt=0"], "time.dt: 0 is out of range"),
@@ -123,7 +124,7 @@ def test_options_anywhere(
 
 def test_run_toml_is_a_run_file(cell_file: Path, tmp_path: Path) -> None:
     run = load(cell_file)
-    write_run_toml(run, tmp_path, types.SimpleNamespace(rank=0, size=1))
+    write_run_toml(run, tmp_path, MPI.COMM_SELF)
     written = tmp_path / "run.toml"
     assert load(written).model_dump() == run.model_dump()
     text = written.read_text()
@@ -135,7 +136,7 @@ def test_run_toml_is_a_run_file(cell_file: Path, tmp_path: Path) -> None:
 def test_names_in_provenance_stay_comments(cell_file: Path, tmp_path: Path) -> None:
     strange = tmp_path / "a\n[time]\nb.toml"
     strange.write_text(CELL)
-    write_run_toml(load(strange), tmp_path, types.SimpleNamespace(rank=0, size=1))
+    write_run_toml(load(strange), tmp_path, MPI.COMM_SELF)
     assert load(tmp_path / "run.toml").model_dump() == load(cell_file).model_dump()
 
 

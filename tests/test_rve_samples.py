@@ -16,6 +16,8 @@ from mpi4py import MPI
 
 from dfx_homog.errors import BadInput, SolverFailure
 from dfx_homog.runfile import Run
+from dfx_homog.runoptions import RunOptions
+from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log
 from dfx_homog.studies.rve_ensemble import Ensemble
 from dfx_homog.studies.rve_samples import Sample, deal, derived_seed, digest, plan, stages, windows
@@ -145,7 +147,8 @@ def ensemble(out: Path, count: int, wanted: int, digest: str = "x") -> Ensemble:
     samples = some(count, 1.0)
     comm = MPI.COMM_WORLD
     digests = {s.file_name: digest for s in samples}
-    return Ensemble(comm, out / "samples", samples, digests, wanted, Log(comm, out, quiet=True))
+    log, interrupt = Log(comm, out, quiet=True), Interrupt(comm, RunOptions(out))
+    return Ensemble(comm, out / "samples", samples, digests, wanted, log, interrupt)
 
 
 def solved(comm: MPI.Intracomm, calls: list[str]) -> int:

@@ -22,12 +22,14 @@ from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
+from dfx_homog.io.disk import flush, on_rank_0, replace
 from dfx_homog.models.state import State, Table
 
 Json = dict[str, Any]
 KEPT = 2  # newest checkpoints that stay on disk
 CHUNK = 1 << 22  # bytes a checksum covers
 HEADROOM = 1 << 16  # bytes that HDF5 adds to the numbers, generously
+INTACT = "; earlier checkpoints are intact"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,17 @@ def save(folder: Path, comm: MPI.Intracomm, step: int, facts: Json, state: State
     target = folder / f"step-{step:09d}.h5"
     part = target.with_suffix(".part")
     size = sum(t.count * t.values.shape[1] * 8 for t in state.values()) + HEADROOM
-    _on_rank_0(comm, lambda: _reserve(part, size), part)
+    on_rank_0(comm, part, lambda: _reserve(part, size), INTACT)
+    try:
+        _write(part, comm, state)
+    except PETSc.Error as error:  # the room that was there a moment ago has gone
+        raise SolverFailure(f"{part}: HDF5 cannot write it (PETSc error {error.ierr}){INTACT}") from None
+    facts = {**facts, "step": step, "tables": _shapes(state)}
+    facts |= {"bytes": part.stat().st_size, "checksum": _checksum(part, comm)}
+    on_rank_0(comm, target, lambda: _publish(part, target, facts), INTACT)
+
+
+def _write(part: Path, comm: MPI.Intracomm, state: State) -> None:
     viewer = PETSc.Viewer().createHDF5(str(part), "w", comm=comm)
     for name, table in state.items():
         vector = _vector(comm, table)
@@ -55,13 +67,19 @@ def save(folder: Path, comm: MPI.Intracomm, step: int, facts: Json, state: State
         viewer(vector)
         vector.destroy()
     viewer.destroy()
-    facts = {**facts, "step": step, "bytes": part.stat().st_size, "checksum": _checksum(part, comm)}
-    _on_rank_0(comm, lambda: _publish(part, target, facts), part)
 
 
-def newest(folder: Path, comm: MPI.Intracomm) -> tuple[Checkpoint | None, list[str]]:
-    """The newest good checkpoint, or None, and a sentence on every newer one that is damaged. Collective."""
-    names = sorted((p.name for p in folder.glob("step-*.json")), reverse=True) if comm.rank == 0 else None
+def newest(
+    folder: Path, comm: MPI.Intracomm, before: int | None = None
+) -> tuple[Checkpoint | None, list[str]]:
+    """The newest good checkpoint, or None, and a sentence on every newer one that is damaged. Collective.
+
+    before: only checkpoints of earlier steps than this
+    """
+    names = None
+    if comm.rank == 0:
+        good = (p.name for p in folder.glob("step-*.json") if before is None or p.name < f"step-{before:09d}")
+        names = sorted(good, reverse=True)
     damaged: list[str] = []
     for name in comm.bcast(names, root=0):
         facts = comm.bcast(_facts(folder / name) if comm.rank == 0 else None, root=0)
@@ -70,6 +88,15 @@ def newest(folder: Path, comm: MPI.Intracomm) -> tuple[Checkpoint | None, list[s
             return Checkpoint(int(facts["step"]), facts, path), damaged
         damaged.append(f"checkpoint {path.name} is damaged and not used")
     return None, damaged
+
+
+def fits(checkpoint: Checkpoint, state: State) -> bool:
+    """Whether a checkpoint has the tables of such a state."""
+    return bool(checkpoint.facts["tables"] == _shapes(state))
+
+
+def _shapes(state: State) -> Json:
+    return {name: [table.count, table.values.shape[1]] for name, table in state.items()}
 
 
 def load(checkpoint: Checkpoint, comm: MPI.Intracomm, like: State) -> dict[str, FloatArray]:
@@ -117,33 +144,24 @@ def _reserve(part: Path, size: int) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
     for old in part.parent.glob("*.part"):  # of a run that was killed while it wrote
         old.unlink()
-    with part.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-    part.unlink()
+    try:
+        with part.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _publish(part: Path, target: Path, facts: Json) -> None:
     """Renames the finished file, writes the JSON file that makes it valid, removes old checkpoints."""
-    _flush(part)
+    flush(part)
     os.replace(part, target)
     text = json.dumps(facts)
     digest = hashlib.blake2b(text.encode()).hexdigest()
-    note = target.with_suffix(".json.part")
-    note.write_text(json.dumps({"facts": text, "checksum": digest}), encoding="utf-8")
-    _flush(note)
-    os.replace(note, target.with_suffix(".json"))
-    _flush(target.parent)
+    replace(target.with_suffix(".json"), json.dumps({"facts": text, "checksum": digest}).encode())
+    flush(target.parent)
     for old in sorted(target.parent.glob("step-*.json"), reverse=True)[KEPT:]:
         old.unlink()
         old.with_suffix(".h5").unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _facts(path: Path) -> Json | None:
@@ -182,17 +200,3 @@ def _digests(path: Path, numbers: range) -> Iterator[tuple[int, bytes]]:
         for number in numbers:
             file.seek(number * CHUNK)
             yield number, hashlib.blake2b(file.read(CHUNK), digest_size=16).digest()
-
-
-def _on_rank_0(comm: MPI.Intracomm, action: Any, part: Path) -> None:
-    """File work of rank 0; SolverFailure on all ranks if it fails, and no half-written file left."""
-    problem = None
-    if comm.rank == 0:
-        try:
-            action()
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            problem = f"checkpoint {part}: {error.strerror}; earlier checkpoints are intact"
-    problem = comm.bcast(problem, root=0)
-    if problem is not None:
-        raise SolverFailure(problem)

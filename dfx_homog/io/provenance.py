@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dfx_homog.io.disk import on_rank_0, replace
 from dfx_homog.runfile import Run
 
 
@@ -34,12 +35,16 @@ def provenance(comm: Any) -> dict[str, str]:
 def write_run_toml(run: Run, out: Path, comm: Any) -> None:
     """Writes out/run.toml on rank 0: the complete input with defaults, which is itself a run file.
 
-    Provenance stands in comments above it, since the run file knows no such table.
+    Provenance stands in comments above it, since the run file knows no such table. Collective. Raises SolverFailure
+    on all ranks if the disk is full.
     """
-    if comm.rank == 0:
+
+    def write() -> None:
         facts = {"input": run.source, **provenance(comm)}
         lines = [
             f"# {name}: {''.join(c if c.isprintable() else '?' for c in value)}"
             for name, value in facts.items()
         ]
-        (out / "run.toml").write_text("\n".join(lines) + "\n\n" + run.to_toml(), encoding="utf-8")
+        replace(out / "run.toml", ("\n".join(lines) + "\n\n" + run.to_toml()).encode())
+
+    on_rank_0(comm, out / "run.toml", write)

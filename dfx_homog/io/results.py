@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from dfx_homog.io.disk import on_rank_0, replace
 
-def _plain(value: Any) -> Any:
+
+def plain(value: Any) -> Any:
+    """numpy's numbers and arrays as JSON has them."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -20,17 +23,23 @@ def _plain(value: Any) -> Any:
 
 
 def write_json(path: Path, data: dict[str, Any], comm: MPI.Comm) -> None:
-    """Write on rank 0, through a temporary file: a reader never sees half a result. NaN is an error."""
-    if comm.rank == 0:
-        text = json.dumps(data, indent=1, default=_plain, allow_nan=False)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    comm.barrier()
+    """Write on rank 0, through a temporary file: a reader never sees half a result. NaN is an error.
+
+    Collective. Raises SolverFailure on all ranks if the disk is full.
+    """
+    on_rank_0(comm, path, lambda: replace(path, _text(data).encode()))
+
+
+def _text(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, default=plain, allow_nan=False) + "\n"
 
 
 def write_arrays(path: Path, arrays: dict[str, Any], comm: MPI.Comm) -> None:
-    """Write named arrays as .npz on rank 0."""
-    if comm.rank == 0:
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+    """Write named arrays as .npz on rank 0. Collective. Raises SolverFailure on all ranks if the disk is full."""
+
+    def write() -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        replace(path, buffer.getvalue())
+
+    on_rank_0(comm, path, write)

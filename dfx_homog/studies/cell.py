@@ -7,42 +7,66 @@ from pathlib import Path
 
 from mpi4py import MPI
 
+from dfx_homog.io import kept
+from dfx_homog.io.disk import on_rank_0
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.medium import Json
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
+from dfx_homog.studies.checkpoints import fingerprint
+from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.setup import Problem
 from dfx_homog.voxels.grid import VoxelGrid
 
+Geometries = dict[str, UnitCell | VoxelGrid]
+
 
 def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
-    """Solve all cell problems; result.json as docs/results.md says."""
+    """Solve all cell problems; result.json as docs/results.md says.
+
+    What is finished is kept in out/cells, and not solved again by a restart of the same run file.
+    """
     comm = MPI.COMM_WORLD
-    problem = Problem(comm, run, opts.petsc)
-    cells = problem.unit_cells(out, tiled=False)
-    images = problem.grids()
-    with begin(run, out, opts, comm) as log:
-        arrays = pictures.unit_cells(cells)
-        for name, (grid, panels) in images.items():
-            arrays |= _pictures(grid)
-            if panels is not None:
-                arrays |= pictures.segmentation(name, panels)
-        write_arrays(out / "fields.npz", arrays, comm)
-        geometries: dict[str, UnitCell | VoxelGrid] = {
-            **cells,
-            **{n: grid for n, (grid, _) in images.items()},
-        }
-        entries: Json = {}
-        for name in run.microstructure:
-            geometry = geometries[name]
-            log.say(f"{name}: {_size(geometry)}")
-            entries[name] = problem.medium(name, geometry, partial(_tell, log, name)).to_json()
-            _summary(log, name, entries[name])
-        write_json(out / "result.json", {"ranks": comm.size, "microstructures": entries}, comm)
-        finish(out, comm, log)
+    with Interrupt(comm, opts) as interrupt:
+        problem = Problem(comm, run, opts.petsc)
+        cells = problem.unit_cells(out, tiled=False)
+        images = problem.grids()
+        with begin(run, out, opts, comm) as log:
+            arrays = pictures.unit_cells(cells)
+            for name, (grid, panels) in images.items():
+                arrays |= _pictures(grid)
+                if panels is not None:
+                    arrays |= pictures.segmentation(name, panels)
+            write_arrays(out / "fields.npz", arrays, comm)
+            geometries: Geometries = {**cells, **{n: grid for n, (grid, _) in images.items()}}
+            entries = _entries(problem, geometries, out / "cells", opts, log, interrupt)
+            write_json(out / "result.json", {"ranks": comm.size, "microstructures": entries}, comm)
+            finish(out, comm, log)
+
+
+def _entries(
+    problem: Problem, geometries: Geometries, folder: Path, opts: RunOptions, log: Log, interrupt: Interrupt
+) -> Json:
+    """The tensors of every microstructure, solved or, in a restart, as kept."""
+    run, comm = problem.run, problem.comm
+    key = fingerprint(run, comm)
+    on_rank_0(comm, folder, lambda: folder.mkdir(exist_ok=True))
+    entries: Json = {}
+    for name in run.microstructure:
+        path = folder / f"{name}.kept"
+        log.say(f"{name}: {_size(geometries[name])}")
+        if finished := kept.load(path, comm, key) if opts.restart else None:
+            log.say(f"{name}: solved already")
+            entries[name] = finished[0]
+        else:
+            interrupt.stop_before(f"{name} was solved")
+            entries[name] = problem.medium(name, geometries[name], partial(_tell, log, name)).to_json()
+            kept.save(path, comm, key, entries[name])
+        _summary(log, name, entries[name])
+    return entries
 
 
 def _pictures(grid: VoxelGrid) -> pictures.Arrays:

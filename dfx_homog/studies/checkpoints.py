@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
-from dfx_homog.errors import StoppedEarly
+from dfx_homog.errors import BadInput, StoppedEarly
 from dfx_homog.io import checkpoint
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
+from dfx_homog.runfile.identity import FREE, digest
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log
+from dfx_homog.voxels.image import agreed
 
 Json = dict[str, Any]
 
 
-def fingerprint(run: Run) -> str:
-    """Checksum of everything in a run file that changes the numbers; a checkpoint fits the same one only."""
-    same = run.model_copy(update={"checkpoint": type(run.checkpoint)()})
-    return hashlib.blake2b(same.to_toml().encode(), digest_size=16).hexdigest()
+def fingerprint(run: Run, comm: MPI.Intracomm) -> str:
+    """Checksum of what a run computes; a checkpoint fits the same one only. Collective. Raises BadInput."""
+    return str(comm.bcast(agreed(comm, lambda: digest(run) if comm.rank == 0 else "")))
 
 
 @dataclass(eq=False)
 class Checkpoints:
     """Checkpoints of one model's run in `folder`.
 
-    Use as a context manager around the run: SIGTERM and SIGUSR1 then end it after a checkpoint.
+    before: go on only from a checkpoint of an earlier step than this, because later ones miss what belongs to them
+    notes:  what a study has found so far; every checkpoint has it as it was then, and `resume` brings it back
     """
 
     run: Run
@@ -39,32 +40,37 @@ class Checkpoints:
     opts: RunOptions
     comm: MPI.Intracomm
     log: Log
+    interrupt: Interrupt
+    before: int | None = None
+    notes: Json = field(default_factory=dict)
 
-    def __enter__(self) -> Checkpoints:
-        minutes = self.opts.wall_time
-        self._interrupt = Interrupt(self.comm, None if minutes is None else 60.0 * minutes, self.opts.start)
+    def __post_init__(self) -> None:
+        self._key = fingerprint(self.run, self.comm)
         self._written: tuple[int, float] = (-1, time.perf_counter())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._interrupt.close()
 
     def resume(self, model: TransientModel) -> Json | None:
         """Put the newest good checkpoint into the model: what `keep` was told then, None to start at t = 0.
 
         Raises BadInput if the checkpoint belongs to another run file. Collective.
         """
+        self.interrupt.begin()
+        self._written = (-1, time.perf_counter())
         if not self.opts.restart:
             return None
-        found, damaged = checkpoint.newest(self.folder, self.comm)
+        found, damaged = checkpoint.newest(self.folder, self.comm, self.before)
         for sentence in damaged:
             self.log.say(sentence)
         if found is None:
-            self.log.say("no checkpoint to go on from: starting at t = 0")
+            self.log.say(f"no checkpoint in {self.folder} to go on from: starting at t = 0")
             return None
-        if found.facts["run"] != fingerprint(self.run):
-            raise self.run.problem("--restart", f"{self.folder} belongs to another run file")
+        if found.facts.get("run") != self._key or not checkpoint.fits(found, model.state()):
+            raise BadInput(
+                f"--restart: {self.folder} belongs to another run file, model or version of dfx-homog (allowed: the "
+                f"same run, where only [{'], ['.join(FREE)}] may differ)"
+            )
         model.restore(checkpoint.load(found, self.comm, model.state()))
+        self.notes.clear()
+        self.notes.update(found.facts["notes"])
         self._written = (found.step, time.perf_counter())
         self.log.say(f"going on from step {found.step}, t = {found.facts['time']:g}")
         return found.facts
@@ -74,7 +80,7 @@ class Checkpoints:
 
         Raises StoppedEarly after a checkpoint if a signal or the wall-time limit asks for the end. Collective.
         """
-        reason = None if last else self._interrupt.reason()
+        reason = None if last else self.interrupt.reason()
         if reason or last or self._due(step):
             self.write(model, step, facts)
         if reason:
@@ -84,7 +90,7 @@ class Checkpoints:
         """Write a checkpoint of an accepted step, unless it is there. Collective."""
         if step == self._written[0]:
             return
-        facts = {**facts, "run": fingerprint(self.run)}
+        facts = {**facts, "run": self._key, "notes": self.notes}
         checkpoint.save(self.folder, self.comm, step, facts, model.state())
         self._written = (step, time.perf_counter())
         self.log.detail(f"checkpoint after step {step}")

@@ -12,13 +12,18 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.errors import SolverFailure
+from dfx_homog.io import kept
+from dfx_homog.io.disk import on_rank_0
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium
+from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
+from dfx_homog.studies.checkpoints import Checkpoints, fingerprint
 from dfx_homog.studies.comparison import FIELDS, Comparison, Errors
+from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import March, json_row, march, moments, step_count
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.reference import MesoState, take_state
@@ -39,117 +44,165 @@ class Reference:
     solid_nodes: tuple[np.ndarray, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Study:
+    """What the models of one study share; `key` says what files kept for a restart were computed from."""
+
+    problem: Problem
+    cells: dict[str, UnitCell]
+    media: dict[str, EffectiveMedium]
+    out: Path
+    opts: RunOptions
+    log: Log
+    interrupt: Interrupt
+    key: str
+
+    @property
+    def comm(self) -> MPI.Intracomm:
+        return self.problem.comm
+
+    def folder(self, name: str) -> Path:
+        """A folder below out, made on rank 0. Collective."""
+        path = self.out / name
+        on_rank_0(self.comm, path, lambda: path.mkdir(exist_ok=True))
+        return path
+
+    def kept(self, path: Path) -> tuple[Json, kept.Arrays] | None:
+        """What an earlier call kept, if this one is to go on from there. Collective."""
+        return kept.load(path, self.comm, self.key) if self.opts.restart else None
+
+    def keeper(self, folder: Path, before: int | None = None) -> Checkpoints:
+        return Checkpoints(
+            self.problem.run,
+            folder / "checkpoint",
+            self.opts,
+            self.comm,
+            self.log,
+            self.interrupt,
+            before=before,
+        )
+
+
 def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
     """Homogenised once, resolved at every level, errors and orders; result.json, histories, report.html."""
     comm = MPI.COMM_WORLD
     start = time.perf_counter()
-    problem = Problem(comm, run, opts.petsc)
-    cells = problem.unit_cells()
-    problem.check_paths(cells, *run.convergence.periods)
-    media = problem.effective_media(cells)
-    problem.check_conduction(media)
-    with begin(run, out, opts, comm) as log:
-        found = geometry(run, cells)
-        for line in lines(found):
-            log.say(line)
-        arrays = pictures.unit_cells(cells)
-        reference = _homogenised(problem, cells, media, out, log, arrays)
-        write_arrays(
-            out / "fields.npz", arrays, comm
-        )  # again with the coarsest level; a running study has pictures too
-        levels = [
-            _level(problem, cells, media, reference, periods, out, log, arrays if k == 0 else None)
-            for k, periods in enumerate(run.convergence.periods)
-        ]
-        result = {
-            "levels": levels,
-            "orders": orders(levels),
-            **richardson(levels, reference.means),
-            "homogenised": {
-                **reference.march.result(reference.dofs, comm.size),
-                "means": reference.means,
-                "tensors": {name: medium.to_json() for name, medium in media.items()},
-            },
-            "geometry": found,
-            "ranks": comm.size,
-            "seconds": time.perf_counter() - start,
-        }
-        write_arrays(out / "fields.npz", arrays, comm)
-        write_json(out / "result.json", result, comm)
-        log.say(f"order of V in delta: {', '.join(f'{o:.3f}' for o in result['orders']['voltage'] if o)}")
-        finish(out, comm, log)
+    with Interrupt(comm, opts) as interrupt:
+        problem = Problem(comm, run, opts.petsc)
+        cells = problem.unit_cells()
+        problem.check_paths(cells, *run.convergence.periods)
+        media = problem.effective_media(cells)
+        problem.check_conduction(media)
+        with begin(run, out, opts, comm) as log:
+            found = geometry(run, cells)
+            for line in lines(found):
+                log.say(line)
+            study = Study(problem, cells, media, out, opts, log, interrupt, fingerprint(run, comm))
+            result = _study(study)
+            result["geometry"] = found
+            result["seconds"] = time.perf_counter() - start
+            write_json(out / "result.json", result, comm)
+            log.say(f"order of V in delta: {', '.join(f'{o:.3f}' for o in result['orders']['voltage'] if o)}")
+            finish(out, comm, log)
 
 
-def _homogenised(
-    problem: Problem,
-    cells: dict[str, UnitCell],
-    media: dict[str, EffectiveMedium],
-    out: Path,
-    log: Log,
-    arrays: dict[str, Any],
-) -> Reference:
-    run = problem.run
-    model = problem.homogenised(cells, media)
-    log.say(f"homogenised: {model.dofs} unknowns, {problem.comm.size} ranks")
+def _study(study: Study) -> Json:
+    """All models, and what result.json says of them."""
+    comm, out = study.comm, study.out
+    arrays = pictures.unit_cells(study.cells)
+    reference = _homogenised(study)
+    arrays |= pictures.meso(reference.states[max(reference.states)])
+    # again with the coarsest level; a running study has pictures too
+    write_arrays(out / "fields.npz", arrays, comm)
+    levels: list[Json] = []
+    for periods in study.problem.run.convergence.periods:
+        level, mesh = _level(study, reference, periods, pictured=not levels)
+        levels.append(level)
+        arrays |= mesh
+    write_arrays(out / "fields.npz", arrays, comm)
+    return {
+        "levels": levels,
+        "orders": orders(levels),
+        **richardson(levels, reference.means),
+        "homogenised": {
+            **reference.march.result(reference.dofs, comm.size),
+            "means": reference.means,
+            "tensors": {name: medium.to_json() for name, medium in study.media.items()},
+        },
+        "ranks": comm.size,
+    }
+
+
+def _homogenised(study: Study) -> Reference:
+    """The homogenised run. Its states at the moments of comparison are on disk before the checkpoints after them."""
+    run, folder = study.problem.run, study.folder("homogenised")
+    study.interrupt.stop_before("the homogenised model")
+    model = study.problem.homogenised(study.cells, study.media)
+    study.log.say(f"homogenised: {model.dofs} unknowns, {study.comm.size} ranks")
     wanted = moments(step_count(run))
-    states: dict[int, MesoState] = {}
+    found = {index: study.kept(folder / f"state-{index:09d}.kept") for index in sorted(wanted)}
+    states = {index: MesoState.from_arrays(data[1]) for index, data in found.items() if data}
 
     def keep(index: int, _time: float) -> None:
         if index in wanted:
             states[index] = take_state(model)
+            path = folder / f"state-{index:09d}.kept"
+            kept.save(path, study.comm, study.key, {}, states[index].to_arrays())
 
-    (out / "homogenised").mkdir(exist_ok=True)
-    result = _whole(march(model, run, out / "homogenised" / "history.csv", log, "homogenised", keep))
-    solid_nodes = [p.particles.geometry.solid_nodes for p in model.points]
-    reference = Reference(result, states, model.means(), model.dofs, (solid_nodes[0], solid_nodes[1]))
-    arrays |= pictures.meso(states[max(states)])
+    keeper = study.keeper(folder, before=min((i for i in wanted if i not in states), default=None))
+    result = _whole(march(model, run, folder / "history.csv", study.log, "homogenised", keep, keeper))
+    nodes = [p.particles.geometry.solid_nodes for p in model.points]
+    reference = Reference(result, states, model.means(), model.dofs, (nodes[0], nodes[1]))
     model.destroy()
     return reference
 
 
 def _level(
-    problem: Problem,
-    cells: dict[str, UnitCell],
-    media: dict[str, EffectiveMedium],
-    reference: Reference,
-    periods: tuple[int, int, int],
-    out: Path,
-    log: Log,
-    arrays: dict[str, Any] | None,
-) -> Json:
-    run, label = problem.run, f"delta = 1/{sum(periods)}"
-    model = problem.resolved(cells, periods)
-    log.say(f"{label}: {model.dofs} unknowns, {problem.comm.size} ranks")
-    comparison = Comparison(model, tuple(media[n] for n in REGIONS), reference.solid_nodes)
-    over_time: dict[int, Errors] = {}
+    study: Study, reference: Reference, periods: tuple[int, int, int], *, pictured: bool
+) -> tuple[Json, kept.Arrays]:
+    """One level of delta, and its mesh for the report if `pictured`; what an earlier call finished is not repeated."""
+    label = f"delta = 1/{sum(periods)}"
+    folder = study.folder(f"resolved-{sum(periods)}")
+    if finished := study.kept(folder / "level.kept"):
+        study.log.say(f"{label}: finished already")
+        return finished
+    study.interrupt.stop_before(label)
+    model = study.problem.resolved(study.cells, periods)
+    study.log.say(f"{label}: {model.dofs} unknowns, {study.comm.size} ranks")
+    level = _compared(study, reference, model, folder, label)
+    mesh = pictures.resolved_mesh(model) if pictured else {}
+    level = {"delta": 1 / sum(periods), "periods": list(periods), **level}
+    model.destroy()
+    kept.save(folder / "level.kept", study.comm, study.key, level, mesh)
+    return level, mesh
+
+
+def _compared(study: Study, reference: Reference, model: ResolvedModel, folder: Path, label: str) -> Json:
+    """A resolved model through the protocol, with its errors against the homogenised one."""
+    comparison = Comparison(model, tuple(study.media[n] for n in REGIONS), reference.solid_nodes)
+    keeper = study.keeper(folder)
+    keeper.notes["errors"] = {}  # by the number of the step, as JSON has it
 
     def compare(index: int, _time: float) -> None:
         if index in reference.states:
-            over_time[index] = comparison.errors(reference.states[index])
+            keeper.notes["errors"][str(index)] = comparison.errors(reference.states[index])
 
-    folder = out / f"resolved-{sum(periods)}"
-    folder.mkdir(exist_ok=True)
-    result = _whole(march(model, run, folder / "history.csv", log, label, compare))
+    history = folder / "history.csv"
+    result = _whole(march(model, study.problem.run, history, study.log, label, compare, keeper))
     last = reference.states[max(reference.states)]
-    if arrays is not None:
-        arrays |= pictures.resolved_mesh(model)
-    clouds = pictures.profiles(model, last, cells, reference.solid_nodes)
-    write_arrays(folder / "profiles.npz", clouds, problem.comm)
-    dofs, means = model.dofs, model.means()
-    shares = {name: left_out(model.forms.connected, index) for index, name in enumerate(REGIONS)}
-    model.destroy()
+    clouds = pictures.profiles(model, last, study.cells, reference.solid_nodes)
+    write_arrays(folder / "profiles.npz", clouds, study.comm)
     pairs = zip(result.rows, reference.march.rows, strict=True)
     difference = np.array([mine["voltage"] - theirs["voltage"] for mine, theirs in pairs])
+    over_time = {int(index): errors for index, errors in keeper.notes["errors"].items()}
     return {
-        "delta": 1 / sum(periods),
-        "periods": list(periods),
-        "dofs": dofs,
+        "dofs": model.dofs,
         "errors": over_time[max(over_time)],
         "errors_max_over_time": _largest(over_time),
         "voltage_error": float(difference[-1]),
         "voltage_error_max_over_time": float(np.abs(difference).max()),
-        "means": means,
-        "left_out": shares,
+        "means": model.means(),
+        "left_out": {name: left_out(model.forms.connected, index) for index, name in enumerate(REGIONS)},
         "seconds": result.seconds,
         "checks": json_row(result.checks()),
     }

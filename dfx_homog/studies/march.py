@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dfx_homog.errors import SolverFailure
+from dfx_homog.io.history_file import HistoryFile
 from dfx_homog.models.history import Ledger, Row
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
@@ -85,40 +84,6 @@ def json_row(row: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
-class HistoryFile:
-    """history.csv, one row at a time, so that a running study can be looked at; written by rank 0.
-
-    keep: rows of an earlier run that stay; those after them were not in its last checkpoint
-    """
-
-    def __init__(self, path: Path, columns: tuple[str, ...], active: bool, keep: int = 0):
-        self.columns = columns
-        lines: list[str] = []
-        if active and keep:
-            lines = path.read_text(encoding="utf-8").splitlines()[1 : keep + 1]
-        self.kept = [dict(zip(columns, map(float, line.split(",")), strict=True)) for line in lines]
-        self._file = None
-        self._writer = None
-        if not active:
-            return
-        part = path.with_suffix(".part")  # a run that is killed here still has its earlier rows
-        with part.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerow(columns)
-            file.writelines(line + "\r\n" for line in lines)
-        os.replace(part, path)
-        self._file = path.open("a", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file)
-
-    def add(self, row: Row) -> None:
-        if self._writer and self._file:
-            self._writer.writerow([f"{row[c]:.17g}" for c in self.columns])
-            self._file.flush()
-
-    def close(self) -> None:
-        if self._file:
-            self._file.close()
-
-
 class _Marching:
     """One march: history, conservation and progress of a model that goes through the steps of a protocol."""
 
@@ -135,17 +100,16 @@ class _Marching:
         """Initial state, or that of the checkpoint to go on from; returns the number of its step."""
         model, isothermal = self.model, self.run.parameters.isothermal
         facts = self.keeper.resume(model) if self.keeper else None
-        root = model.comm.rank == 0
         if facts:
-            self.file = HistoryFile(history, model.columns, root, keep=facts["rows"])
-            self.out.rows = model.comm.bcast(self.file.kept, root=0)
+            self.file = HistoryFile(history, model.columns, model.comm, keep=facts["rows"])
+            self.out.rows = self.file.kept
             self.out.krylov = list(facts["krylov"])
             self.split = facts["split"]
             self.ledger = Ledger(
                 tuple(facts["lithium"]), isothermal=isothermal, largest_term=facts["largest_term"]
             )
             return int(facts["step"])
-        self.file = HistoryFile(history, model.columns, root)
+        self.file = HistoryFile(history, model.columns, model.comm)
         self.ledger = Ledger(model.lithium(), isothermal=isothermal)
         info = model.switch_on(self.steps[0].control)
         self.record(0.0, info or SolveInfo(0, [], 0.0), self.ledger.first())
@@ -164,7 +128,7 @@ class _Marching:
         return {
             "time": t,
             "rows": len(self.out.rows),
-            "krylov": self.out.krylov,
+            "krylov": list(self.out.krylov),
             "lithium": list(self.ledger.start),
             "largest_term": self.ledger.largest_term,
             "split": self.split,

@@ -28,6 +28,18 @@ class MesoState:
     first: tuple[int, int]
     ends: FloatArray
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """For a file; `from_arrays` takes them."""
+        n, p = self.particles
+        named = {"y": self.y, "values": self.values, "c_n": n, "c_p": p, "ends": self.ends}
+        return named | {"first": np.array(self.first)}
+
+    @classmethod
+    def from_arrays(cls, a: dict[str, np.ndarray]) -> MesoState:
+        """What `to_arrays` gave."""
+        n, p = (int(k) for k in a["first"])
+        return cls(a["y"], a["values"], (a["c_n"], a["c_p"]), (n, p), a["ends"])
+
     def _element(self, y: FloatArray, region: np.ndarray) -> tuple[np.ndarray, FloatArray, FloatArray]:
         """Left node, local coordinate in [0, 1] and length of the element of `region` that contains y."""
         vertices = self.y[::2]

@@ -35,11 +35,13 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from dfx_homog.io.disk import on_rank_0
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.models.medium import check_coefficients
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
+from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.rve_ensemble import Ensemble
 from dfx_homog.studies.rve_samples import Sample, digest, file_digest, plan
@@ -57,32 +59,32 @@ Json = dict[str, Any]
 def run_rve(run: Run, out: Path, opts: RunOptions) -> None:
     """Solve all samples; result.json and fields.npz as above. Collective on the world.
 
-    Raises BadInput or SolverFailure on all ranks; finished samples stay in out/samples.
+    Raises BadInput, SolverFailure or StoppedEarly on all ranks; finished samples stay in out/samples.
     """
     comm = MPI.COMM_WORLD
-    cells = Problem(comm, run, opts.petsc).unit_cells(out, tiled=False)
-    shapes, panels = _images(comm, run)
-    samples, remarks = plan(run, shapes)
-    contents = comm.bcast(agreed(comm, lambda: _file_digests(comm, run)))
-    digests = {
-        s.file_name: digest(run, s, run.rve.conditions, opts.petsc, contents.get(s.microstructure, ""))
-        for s in samples
-    }
-    with begin(run, out, opts, comm) as log:
-        for remark in remarks:
-            log.say(remark)
-        folder = out / "samples"
-        if comm.rank == 0:
-            folder.mkdir(exist_ok=True)
-        ensemble = Ensemble(comm, folder, samples, digests, run.rve.ranks_per_sample, log)
-        records = ensemble.run(lambda group: SampleSolver(group, run, cells, opts.petsc))
-        result = evaluate(run, records)
-        arrays, statistics = _pictures(comm, run, samples)
-        arrays |= pictures.unit_cells(cells) | panels
-        _tell(log, run, result)
-        write_arrays(out / "fields.npz", arrays, comm)
-        write_json(out / "result.json", {"ranks": comm.size, **result, "statistics": statistics}, comm)
-        finish(out, comm, log)
+    with Interrupt(comm, opts) as interrupt:
+        cells = Problem(comm, run, opts.petsc).unit_cells(out, tiled=False)
+        shapes, panels = _images(comm, run)
+        samples, remarks = plan(run, shapes)
+        contents = comm.bcast(agreed(comm, lambda: _file_digests(comm, run)))
+        digests = {
+            s.file_name: digest(run, s, run.rve.conditions, opts.petsc, contents.get(s.microstructure, ""))
+            for s in samples
+        }
+        with begin(run, out, opts, comm) as log:
+            for remark in remarks:
+                log.say(remark)
+            folder = out / "samples"
+            on_rank_0(comm, folder, lambda: folder.mkdir(exist_ok=True))
+            ensemble = Ensemble(comm, folder, samples, digests, run.rve.ranks_per_sample, log, interrupt)
+            records = ensemble.run(lambda group: SampleSolver(group, run, cells, opts.petsc))
+            result = evaluate(run, records)
+            arrays, statistics = _pictures(comm, run, samples)
+            arrays |= pictures.unit_cells(cells) | panels
+            _tell(log, run, result)
+            write_arrays(out / "fields.npz", arrays, comm)
+            write_json(out / "result.json", {"ranks": comm.size, **result, "statistics": statistics}, comm)
+            finish(out, comm, log)
 
 
 def evaluate(run: Run, records: list[Json]) -> Json:

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 from mpi4py import MPI
 
-from dfx_homog.errors import BadInput, SolverFailure
+from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
 from dfx_homog.io.results import write_json
+from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log
 from dfx_homog.studies.rve_samples import Sample, deal, stages
 
@@ -49,6 +50,7 @@ class Ensemble:
     folder   of the sample files, exists
     digests  by file name, what the samples were computed from
     wanted   ranks a sample; 0: chosen by size
+    interrupt  asked before each sample, by its ranks
     """
 
     comm: MPI.Intracomm
@@ -57,13 +59,14 @@ class Ensemble:
     digests: dict[str, str]
     wanted: int
     log: Log
+    interrupt: Interrupt
     _seen: set[str] = field(default_factory=set)
 
     def run(self, make_solver: Callable[[MPI.Intracomm], Solver]) -> list[Json]:
         """Entries of all samples in their order, on all ranks. Collective.
 
         Samples whose file is there are not computed again. Raises BadInput or SolverFailure on all ranks if a sample
-        fails.
+        fails, StoppedEarly if samples are left when the run is to end.
         """
         finished: set[str] = set()
         if self.comm.rank == 0:
@@ -91,23 +94,25 @@ class Ensemble:
         groups = min(max(self.comm.size // ranks, 1), len(samples))
         mine = self.comm.rank * groups // self.comm.size  # neighbours work together
         group = self.comm.Split(mine, self.comm.rank)
-        error: BadInput | SolverFailure | None = None
+        error: BadInput | SolverFailure | StoppedEarly | None = None
         self.log.say(f"{len(samples)} samples to solve, {groups} at a time, the largest ones first")
         try:
             solver = make_solver(group)
             for position in deal([s.cost for s in samples], groups)[mine]:
                 if self._stopped(group):
                     break
+                if reason := self.interrupt.reason(group):
+                    raise StoppedEarly(f"stopped by {reason} between samples; --restart goes on from there")
                 self._one(group, solver, samples[position])
-        except (BadInput, SolverFailure) as found:  # all ranks of the group have it
+        except (BadInput, SolverFailure, StoppedEarly) as found:  # all ranks of the group have it
             error = found
             if group.rank == 0:
                 (self.folder / STOP).touch()
         self._wait()
         group.Free()
-        for failure in self.comm.allgather(error):
-            if failure is not None:
-                raise failure
+        ends = [end for end in self.comm.allgather(error) if end is not None]
+        for end in sorted(ends, key=lambda end: isinstance(end, StoppedEarly)):  # failures first
+            raise end
 
     def _one(self, group: MPI.Intracomm, solver: Solver, sample: Sample) -> None:
         start = time.perf_counter()

@@ -15,6 +15,7 @@ from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
 from dfx_homog.studies.checkpoints import Checkpoints
+from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import march, moments, step_count
 from dfx_homog.studies.progress import begin, finish
 from dfx_homog.studies.reference import take_state
@@ -25,35 +26,30 @@ from dfx_homog.studies.setup import Problem
 def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
     """The resolved model with cell.periods unit cells."""
     comm = MPI.COMM_WORLD
-    problem = Problem(comm, run, opts.petsc)
-    cells = problem.unit_cells()
-    model = problem.resolved(cells, run.cell.periods)
-    _simulate(
-        model,
-        run,
-        out,
-        opts,
-        "resolved",
-        lambda: pictures.unit_cells(cells) | pictures.resolved_mesh(model),
-        geometry(run, cells, model.forms.connected),
-    )
+    with Interrupt(comm, opts) as interrupt:
+        problem = Problem(comm, run, opts.petsc)
+        cells = problem.unit_cells()
+        model = problem.resolved(cells, run.cell.periods)
+
+        def arrays() -> pictures.Arrays:
+            return pictures.unit_cells(cells) | pictures.resolved_mesh(model)
+
+        found = geometry(run, cells, model.forms.connected)
+        _simulate(model, run, out, opts, "resolved", arrays, found, interrupt)
 
 
 def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
     """The homogenised model; tensors from the cell problems of the same run."""
     comm = MPI.COMM_WORLD
-    problem = Problem(comm, run, opts.petsc)
-    cells = problem.unit_cells()
-    model = problem.homogenised(cells, problem.effective_media(cells))
-    _simulate(
-        model,
-        run,
-        out,
-        opts,
-        "homogenised",
-        lambda: pictures.unit_cells(cells) | pictures.meso(take_state(model)),
-        geometry(run, cells),
-    )
+    with Interrupt(comm, opts) as interrupt:
+        problem = Problem(comm, run, opts.petsc)
+        cells = problem.unit_cells()
+        model = problem.homogenised(cells, problem.effective_media(cells))
+
+        def arrays() -> pictures.Arrays:
+            return pictures.unit_cells(cells) | pictures.meso(take_state(model))
+
+        _simulate(model, run, out, opts, "homogenised", arrays, geometry(run, cells), interrupt)
 
 
 def _simulate(
@@ -64,13 +60,12 @@ def _simulate(
     label: str,
     arrays: Callable[[], pictures.Arrays],
     found: Json,
+    interrupt: Interrupt,
 ) -> None:
     """Run, write results; `arrays` (collective) gives the final state for the report's pictures, `found` the geometry
     of the regions."""
-    with (
-        begin(run, out, opts, model.comm) as log,
-        Checkpoints(run, out / "checkpoint", opts, model.comm, log) as keeper,
-    ):
+    with begin(run, out, opts, model.comm) as log:
+        keeper = Checkpoints(run, out / "checkpoint", opts, model.comm, log, interrupt)
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
         for line in lines(found):
             log.say(line)

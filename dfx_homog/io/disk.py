@@ -1,0 +1,48 @@
+"""Files that are written whole or not at all, and a full disk that is one message on all ranks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mpi4py import MPI
+
+from dfx_homog.errors import SolverFailure
+
+
+def on_rank_0(comm: MPI.Comm, path: Path, action: Callable[[], object], remark: str = "") -> None:
+    """File work of rank 0. Collective.
+
+    Raises SolverFailure on all ranks, naming `path`, where the disk is full or refuses.
+    """
+    problem = None
+    if comm.rank == 0:
+        try:
+            action()
+        except OSError as error:
+            problem = f"{path}: {error.strerror or error}{remark}"
+    problem = comm.bcast(problem, root=0)
+    if problem is not None:
+        raise SolverFailure(problem)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """The file's new content, through a part file that is on the disk before it takes the name. Raises OSError."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        flush(part)
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Waits until a file or a folder is on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
