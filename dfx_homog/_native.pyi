@@ -61,6 +61,7 @@ class ParticleKernel:
         E_G: float,
         lam: float,
         gamma: float,
+        R_f: float,
         ocp_ops: _Int32s,
         ocp_args: _Floats,
         Pi_ops: _Int32s,

@@ -42,7 +42,7 @@ def physics() -> Physics:
         mu_L=None,
         mu_A=1.3,
         gamma=GAMMA,
-        h_positive=0.8,
+        h_positive=parse(0.8),
         T_ambient=0.2,
         E_D_L=0.7,
         E_D_A=-0.4,

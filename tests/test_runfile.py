@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfx_homog.errors import BadInput
-from dfx_homog.parameters.expression import Expression
+from dfx_homog.parameters.expression import Expression, constant
 from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import Run, load, require, suited_to
 from dfx_homog.runfile.docs import document
@@ -110,7 +110,7 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("parameters.D_A", 10**400, "too large"),
         ("parameters.lambda", float("inf"), "not a finite number"),
         ("parameters.gamma", -0.1, "allowed: a number >= 0"),
-        ("parameters.h", "0.1*t", "not a number"),
+        ("parameters.h", "0.1*c", "'c' is not allowed"),
         ("parameters.T_initial", -11.0, "below absolute zero"),
         ("parameters.isothermal", 1, "neither true nor false"),
         ("parameters.units", "SI", "not in this version"),
@@ -131,7 +131,7 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("parameters.negative.ocp", "x + 1", "c, T"),
         ("parameters.negative.ocp", "(" * 1000 + "c", "too deeply nested"),
         ("parameters.negative.Pi", "auto2", '"auto"'),
-        ("parameters.negative.film_resistance", 0.1, "not in this version"),
+        ("parameters.negative.film_resistance", -0.1, ">= 0"),
         ("parameters.activation.D_e", 1.0, "unknown key"),
         ("parameters.activation.D_L", -1.0, ">= 0"),
         ("microstructure.negative.geometry", "donut", "wavy"),
@@ -414,7 +414,8 @@ def test_physics(tmp_path: Path) -> None:
     data["parameters"]["positive"]["Pi"] = "auto"
     data["parameters"]["negative"] |= {"Pi": "auto", "D_s": "1 + 0.1*c"}
     p = physics_from_run(load_dict(tmp_path, data))
-    assert (p.h_negative, p.h_positive, p.mu_L, p.lam, p.E_D_L, p.E_D_A) == (0.5, 0.7, None, 2.0, 0.0, 4.0)
+    assert (p.mu_L, p.lam, p.E_D_L, p.E_D_A) == (None, 2.0, 0.0, 4.0)
+    assert (p.h_negative, p.h_positive) == (constant(0.5), constant(0.7))
     assert (p.positive.E_D, p.positive.E_G, p.positive.E_sigma, p.negative.E_D) == (1.0, 2.0, 3.0, 0.0)
     assert p.negative.Pi == Expression.parse(0.0)  # its ocp does not depend on T
     assert float(p.negative.D_s.numpy(c=0.5)) == pytest.approx(1.05)

@@ -120,7 +120,8 @@ class HomogenisedModel(TransientModel):
     ) -> ElectrodePoints:
         total = self.forms.sum_over_ranks(weights)
         nodes = np.flatnonzero(total > 0)
-        geometry = particle_geometry(cell, *quadrature_degrees(cell.order), active)
+        tensor = electrode.D_s if isinstance(electrode.D_s, tuple) else None
+        geometry = particle_geometry(cell, *quadrature_degrees(cell.order), active, tensor)
         particles = ParticleProblems(geometry, electrode, self.physics.lam, self.physics.gamma, len(nodes))
         return ElectrodePoints(electrode, nodes, total[nodes], particles)
 
@@ -275,6 +276,7 @@ class HomogenisedModel(TransientModel):
     def advance(self, step: TimeStep) -> SolveInfo:
         """One implicit step, particles condensed; their full fields are recovered at its end."""
         self.set_step(step)
+        self.forms.set_cooling(step.time)
         q, forms = step.quotient, self.forms
         old, older = (f.x.array.reshape(-1, len(NAMES)) for f in (forms.u1, forms.u2))
         for points, c, c_older in zip(self._points, self._c_old, self._c_older, strict=True):
@@ -344,8 +346,8 @@ class HomogenisedModel(TransientModel):
             work += self.sum(w @ (p.lam * jump * response.faradaic - response.q))
             capacitor += p.lam * self.sum(w @ (jump * (response.J - response.faradaic)))
         cooling = sum(
-            h * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient))
-            for f, h in ((NEGATIVE_FACE, p.h_negative), (POSITIVE_FACE, p.h_positive))
+            float(h.value) * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient))
+            for f, h in self.forms.h.items()
         )
         return Balance(
             lithium=self.lithium(),

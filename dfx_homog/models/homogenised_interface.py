@@ -20,8 +20,6 @@ from dfx_homog.models.particle import SurfaceValues
 if TYPE_CHECKING:
     from dfx_homog.models.homogenised import ElectrodePoints, HomogenisedModel
 
-MECHANISMS = ("irreversible", "reversible")
-
 
 class HomogenisedInterface:
     """Statistics over Gamma and heat of a homogenised model, per collector area."""
@@ -33,7 +31,7 @@ class HomogenisedInterface:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the history that `row` fills."""
-        return stats.columns(1, MECHANISMS)
+        return stats.columns(1, stats.mechanisms(self.model.physics))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -46,7 +44,8 @@ class HomogenisedInterface:
 
     def row(self) -> Row:
         """Statistics, heat by mechanism, plating and hot spot of the new state. Collective."""
-        model, lam, comm = self.model, self.model.physics.lam, self.model.comm
+        model, physics, comm = self.model, self.model.physics, self.model.comm
+        lam = physics.lam
         rates = model.rates()
         samples, parts = [], []
         for points in model.points:
@@ -58,10 +57,12 @@ class HomogenisedInterface:
             electrode, nodes = points.electrode, points.nodes
             jump, rate = (v[nodes, PHI_S] - v[nodes, PHI_E] for v in (model.values, rates))
             stored = lam * electrode.G * electrode.C * surface.sum() * (points.weights @ (jump * rate))
-            parts.append(np.array([stored, irreversible, np.vdot(weights, at.heat) - irreversible]))
+            film = lam * electrode.film_resistance * np.vdot(weights, at.faradaic**2)
+            reversible = np.vdot(weights, at.heat) - irreversible - film
+            parts.append(np.array([stored, irreversible, reversible, *([film] if physics.has_film else [])]))
         G = [points.electrode.G for points in model.points]
         row = stats.distribution(stats.moments(comm, samples), G)
-        row |= stats.heats(comm, model.forms.joule_heat(), parts, MECHANISMS)
+        row |= stats.heats(comm, model.forms.joule_heat(), parts, stats.mechanisms(physics))
         return row | self._places()
 
     def _places(self) -> Row:

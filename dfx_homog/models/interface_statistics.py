@@ -17,6 +17,7 @@ from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models.history import Row
+from dfx_homog.parameters.physics import Physics
 
 ELECTRODES = {"n": "negative", "p": "positive"}
 JOULE = ("heat_joule_s_n", "heat_joule_s_p", "heat_joule_e_n", "heat_joule_e_s", "heat_joule_e_p")
@@ -63,6 +64,11 @@ class Moments:
     std: FloatArray
     least: FloatArray
     most: FloatArray
+
+
+def mechanisms(physics: Physics) -> tuple[str, ...]:
+    """Parts of the heat at the interface."""
+    return ("irreversible", "reversible", *(("film",) if physics.has_film else ()))
 
 
 def columns(dim: int, interfacial: Sequence[str]) -> tuple[str, ...]:

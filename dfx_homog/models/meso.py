@@ -23,6 +23,7 @@ NAMES = ("Phi_s", "c_e", "Phi_e", "T")
 GROUPS: dict[str, tuple[int, ...]] = {"phi": (PHI_S, PHI_E), "ce": (C_E,), "T": (TEMP,)}
 ORDER = 2
 NEGATIVE_FACE, POSITIVE_FACE = 1, 2
+COLLECTORS = {NEGATIVE_FACE: 0.0, POSITIVE_FACE: 1.0}  # y1
 ELECTRODE = 1
 
 
@@ -91,6 +92,7 @@ class MesoForms:
         self.u, self.u1, self.u2 = (fem.Function(self.space) for _ in range(3))
         self.a0, self.a1, self.a2 = (self._constant(0.0) for _ in range(3))
         self.current = self._constant(0.0)
+        self.h = {face: self._constant(0.0) for face in COLLECTORS}
         self.weight = cellwise(mesh, [1.0, 1.0, 1.0], line.region, 1)
         self.negative = cellwise(mesh, [1.0, 0.0, 0.0], line.region, 1)
         self._coefficient = {
@@ -152,8 +154,8 @@ class MesoForms:
             + transport.divergence(i_e, v[PHI_E], everywhere)
             + transport.storage(k["theta"] * rate[TEMP], v[TEMP], everywhere)
             + transport.divergence(heat.conduction(k["K"], T), v[TEMP], everywhere)
-            + transport.outflow(self._constant(p.h_negative) * (T - ambient), v[TEMP], ds(NEGATIVE_FACE))
-            + transport.outflow(self._constant(p.h_positive) * (T - ambient), v[TEMP], ds(POSITIVE_FACE))
+            + transport.outflow(self.h[NEGATIVE_FACE] * (T - ambient), v[TEMP], ds(NEGATIVE_FACE))
+            + transport.outflow(self.h[POSITIVE_FACE] * (T - ambient), v[TEMP], ds(POSITIVE_FACE))
             - joule_s * v[TEMP] * dx(ELECTRODE)
             - joule_e * v[TEMP] * everywhere
         )
@@ -164,6 +166,11 @@ class MesoForms:
         self._joule = _compat.compile_form(joule_s * cell[0] * dx(ELECTRODE) + joule_e * cell[1] * everywhere)
         self._volume = _compat.compile_form(self.weight * v[0] * everywhere)
         self._ends = {face: _compat.compile_form(v[0] * ds(face)) for face in (NEGATIVE_FACE, POSITIVE_FACE)}
+
+    def set_cooling(self, time: float) -> None:
+        """Heat exchange of both collectors at time t: h(t, y1)."""
+        for face, h in ((NEGATIVE_FACE, self.physics.h_negative), (POSITIVE_FACE, self.physics.h_positive)):
+            self.h[face].value = float(h.numpy(t=time, y1=COLLECTORS[face]))
 
     def volume_weights(self, by_region: tuple[float, float, float]) -> FloatArray:
         """(nodes,) this rank's part of int f v_i dy for f constant in each region."""

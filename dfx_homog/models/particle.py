@@ -2,6 +2,7 @@
 
     d_t c = div(D_s grad c) in the solid,  -D_s grad c . n = j on Gamma,  j = Gh(T) g + G C d_t(Phi_s - Phi_e)
 
+with eta = Phi_s - Phi_e - U - R_f Gh g behind a film, which the kernel solves for at every quadrature point
 (MODEL section 5, [H] 1a with 73-76), discretised by the finite elements of the unit-cell mesh. Diffusion
 is linear and the same at all points, so one implicit step condenses exactly to the nodes of Gamma:
 
@@ -29,7 +30,7 @@ from dfx_homog import _native
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.reference_element import metric
 from dfx_homog.microstructure.unitcell import SOLID, UnitCell
-from dfx_homog.parameters.physics import Electrode
+from dfx_homog.parameters.physics import Electrode, Tensor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,12 +49,13 @@ class ParticleGeometry:
     """The solid of a unit cell as matrices, periodic nodes eliminated; |Omega| = 1, lengths in unit cells.
 
     name        region or microstructure of the run file
-    M, K        (n_s, n_s) CSR: int phi_i phi_j and int grad phi_i . grad phi_j over the solid
+    M, K        (n_s, n_s) CSR: int phi_i phi_j and int grad phi_i . A grad phi_j over the solid, A = `tensor` or 1
     solid_nodes (n,) index of every unit-cell node among the n_s nodes of the solid, -1 outside it
     trace       (nG,) the nodes on Gamma, as indices among the n_s
     facets      (nf, npf) nodes of every facet of Gamma, as indices into `trace`
     shape       (nq, npf) basis functions of a facet at its quadrature points
     weights     (nf, nq) quadrature weights times the facet's Jacobian
+    tensor      (d, d) diffusivity that K carries, None for a scalar D_s, which it does not
     """
 
     name: str
@@ -64,6 +66,7 @@ class ParticleGeometry:
     facets: NDArray[np.int32]
     shape: Floats
     weights: Floats
+    tensor: Tensor | None = None
 
     @property
     def volume(self) -> float:
@@ -77,12 +80,16 @@ class ParticleGeometry:
 
 
 def particle_geometry(
-    cell: UnitCell, degree_volume: int, degree_surface: int, active: NDArray[np.bool_] | None = None
+    cell: UnitCell,
+    degree_volume: int,
+    degree_surface: int,
+    active: NDArray[np.bool_] | None = None,
+    tensor: Tensor | None = None,
 ) -> ParticleGeometry:
     """Matrices of the solid of `cell` with DOLFINx's own elements and quadrature of the given degrees.
 
     `active` (m,) marks the cells that take part: solid islands and closed pores carry no net current and are
-    left out (MODEL section 4). Raises BadInput if no interface is left.
+    left out (MODEL section 4). `tensor` is a diffusivity for K to carry. Raises BadInput if no interface is left.
     """
     if active is None:
         active = np.ones(len(cell.cells), dtype=bool)
@@ -97,7 +104,8 @@ def particle_geometry(
     present = np.unique(nodes[solid])
     solid_nodes = np.full(len(cell.points), -1, dtype=np.int64)
     solid_nodes[present] = np.arange(len(present))
-    M, K = _volume_matrices(cell, solid_nodes[nodes[solid]], cell.cells[solid], len(present), degree_volume)
+    rows = solid_nodes[nodes[solid]]
+    M, K = _volume_matrices(cell, rows, cell.cells[solid], len(present), degree_volume, tensor)
 
     on_facet = np.stack([cell.facet_nodes(local) for local in range(cell.dim + 1)])[interface.local[used]]
     rows = cell.cells[interface.solid[used][:, None], on_facet]
@@ -114,6 +122,7 @@ def particle_geometry(
         facets=np.ascontiguousarray(facets.reshape(rows.shape), dtype=np.int32),
         shape=shape,
         weights=np.ascontiguousarray(metric(tangents) * reference),
+        tensor=tensor,
     )
 
 
@@ -124,7 +133,9 @@ def _lagrange(cell_type: basix.CellType, order: int, points: Floats) -> tuple[Fl
     return np.ascontiguousarray(table[0]), np.ascontiguousarray(table[1:])
 
 
-def _volume_matrices(cell: UnitCell, rows: Ints, nodes: Ints, n: int, degree: int) -> tuple[Any, Any]:
+def _volume_matrices(
+    cell: UnitCell, rows: Ints, nodes: Ints, n: int, degree: int, tensor: Tensor | None
+) -> tuple[Any, Any]:
     """M and K over cells with unit-cell nodes `nodes` and matrix rows `rows`, both (m_s, k)."""
     points, reference = basix.make_quadrature(SIMPLEX[cell.dim], degree)
     shape, slopes = _lagrange(SIMPLEX[cell.dim], cell.order, points)
@@ -132,7 +143,8 @@ def _volume_matrices(cell: UnitCell, rows: Ints, nodes: Ints, n: int, degree: in
     weights = np.abs(np.linalg.det(jacobian)) * reference
     gradient = np.einsum("jqk,cqji->cqki", slopes, np.linalg.inv(jacobian))
     mass = np.einsum("cq,qk,ql->ckl", weights, shape, shape)
-    stiffness = np.einsum("cq,cqki,cqli->ckl", weights, gradient, gradient)
+    flux = gradient if tensor is None else gradient @ np.array(tensor)
+    stiffness = np.einsum("cq,cqki,cqli->ckl", weights, flux, gradient)
     k = rows.shape[1]
     i, j = np.repeat(rows, k, axis=1).ravel(), np.tile(rows, (1, k)).ravel()
 
@@ -148,7 +160,7 @@ class ParticleResponse:
 
     J         (1/|Omega|) int_Gamma (Gh g + G C d_t D) dA, the interfacial current
     faradaic  (1/|Omega|) int_Gamma Gh g dA; J - faradaic is the double layer's part
-    q         (1/|Omega|) int_Gamma lambda Gh g (eta + Pi) dA, the interfacial heat
+    q         (1/|Omega|) int_Gamma lambda Gh g (eta + R_f Gh g + Pi) dA, the interfacial heat
     dJ, dq    (P, 4) exact derivatives of J and q in (Phi_s, Phi_e, c_e, T), through the surface concentration
     failed    0 where solved, else a key of FAILURES; the numbers of that point are zero and must not be used
     """
@@ -199,11 +211,14 @@ class ParticleProblems:
     ) -> None:
         """Uniform start c = c_s0. Raises BadInput for what the condensation cannot do."""
         key, e = f"parameters.{geometry.name}", electrode
-        if e.D_s.depends_on("c") or e.D_s.depends_on("T") or e.E_D != 0.0:
+        formula = None if isinstance(e.D_s, tuple) else e.D_s
+        if e.E_D != 0.0 or (formula and (formula.depends_on("c") or formula.depends_on("T"))):
             raise BadInput(f"{key}.D_s: must be constant here, without c, T and activation energy")
+        if (e.D_s if formula is None else None) != geometry.tensor:
+            raise ValueError("the geometry's matrix K carries another tensor than D_s")
         self.geometry = geometry
         self.c_max = e.c_max
-        self.D_s = float(e.D_s.numpy(c=0.0, T=0.0))
+        self.D_s = float(formula.numpy(c=0.0, T=0.0)) if formula else 1.0
         if not self.D_s > 0.0:
             raise BadInput(f"{key}.D_s = {self.D_s:g}: must be positive")
         if not 0.0 < e.c_s0 < e.c_max:
@@ -221,6 +236,7 @@ class ParticleProblems:
             E_G=e.E_G,
             lam=lam,
             gamma=gamma,
+            R_f=e.film_resistance,
             ocp_ops=ocp[0],
             ocp_args=ocp[1],
             Pi_ops=Pi[0],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
@@ -18,6 +20,7 @@ from dfx_homog.models.resolved_interface import ResolvedInterface
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.assembly import BlockAssembly
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
@@ -52,6 +55,7 @@ class ResolvedModel(TransientModel):
         self.tiled = tile_mesh(comm, cells, periods, lateral, self.delta)
         self.forms = rf.ResolvedForms(self.tiled, physics, materials, self.periodic)
         self.preset, self.user_options = preset, user_options
+        self._uneven: FloatArray | None = None  # load of a current that varies over the collector
         values = [v for m in materials for v in (m.sigma_s, m.k_s, m.k_e) if v is not None]
         largest = max(physics.lam * physics.c_e0, *(float(np.max(v)) for v in values))
         # a stiffness entry is a coefficient times a length to the power d - 2, here per collector area
@@ -96,10 +100,16 @@ class ResolvedModel(TransientModel):
         blocks = tuple(groups.values()) if self.preset == "iterative" else (sum(groups.values(), ()),)
         jacobian = BlockAssembly(forms.tangent, forms.jacobian, layout, blocks)
         residual = _compat.form_loop(forms.residual)
+
+        def add_residual(out: FloatArray) -> None:
+            residual.add_vector(_compat.constants(forms.residual), out)
+            if self._uneven is not None:
+                out += self._uneven
+
         return NewtonSolver(
             layout,
             forms.u.x.array,
-            lambda out: residual.add_vector(_compat.constants(forms.residual), out),
+            add_residual,
             jacobian.assemble,
             groups,
             matrix=jacobian.create_matrix(),
@@ -131,6 +141,22 @@ class ResolvedModel(TransientModel):
         """Names of the fields and coordinates of the nodes."""
         return Places(self.fields, self.coordinates[:, : self.tiled.mesh.geometry.dim])
 
+    def spread(self, control: Control) -> Control:
+        """Put the current's profile over the positive tab, less its mean, into the residual (collective).
+
+        Returns the control with this mean as its value: i_s.n = i_app(t, y) |F|/|F_s| on F_s (MODEL section 3).
+        """
+        if control.profile is None:
+            self._uneven = None
+            return control
+        self.forms.time.value = control.time
+        load = np.zeros_like(self.forms.u.x.array)
+        _compat.assemble_vector(self.forms.profile(control.profile), load)
+        mean = self.sum(load.sum())
+        load.reshape(-1, 5)[:, PHI_S] -= mean * self._w_tab
+        self._uneven = load
+        return replace(control, value=mean)
+
     # states -----------------------------------------------------------------------------------------------------
 
     @property
@@ -146,10 +172,17 @@ class ResolvedModel(TransientModel):
         self.equilibrium(negative)
         self.remember(2)
 
+    def switch_on(self, control: Control) -> SolveInfo | None:
+        """As in `TransientModel`; the current may vary over the collector."""
+        self.forms.time.value = control.time
+        return super().switch_on(self.spread(control))
+
     def advance(self, step: TimeStep) -> SolveInfo:
         """One implicit step by Newton's method on all five fields at once."""
-        self.set_step(step)
-        return self.solve(self._newton, step.control)
+        control = self.spread(step.control)
+        self.forms.time.value = step.time
+        self.set_step(replace(step, control=control))
+        return self.solve(self._newton, control)
 
     def accept(self) -> None:
         """Make the new state the old one."""
@@ -178,7 +211,6 @@ class ResolvedModel(TransientModel):
         self._w_all = volume(np.ones(len(solid)))
         self._w_heat = volume(forms.rho_cp.x.array[cells].copy())
         self._w_tab = self._assemble_nodes(forms.tab_functional)
-        self._w_face = {f: self._assemble_nodes(form) for f, form in forms.face_functional.items()}
 
     def _assemble_nodes(self, form: fem.Form) -> FloatArray:
         out = np.zeros_like(self.forms.u.x.array)
@@ -229,16 +261,12 @@ class ResolvedModel(TransientModel):
     def balance(self) -> Balance:
         """Terms of the conservation laws, from the same discrete forms that were solved."""
         forms, p = self.forms, self.physics
-        new, rate = self.values, self.rates()
-        faces = {
-            rf.NEGATIVE_FACE: p.h_negative,
-            rf.POSITIVE_FACE: p.h_positive,
-        }
-        cooling = sum(h * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient)) for f, h in faces.items())
+        rate = self.rates()
+        uneven = 0.0 if self._uneven is None else self.sum(self._uneven @ forms.u.x.array)
         heating = (
             self.sum(self._w_heat @ rate[:, TEMP]),
-            cooling,
-            p.lam * self.current * self.voltage,
+            self.sum(fem.assemble_scalar(forms.cooling)),
+            p.lam * (self.current * self.voltage + uneven),
             p.lam * sum(self._interface(forms.interface_work, e) for e in (0, 1)),
             p.lam * sum(self._interface(forms.capacitor_work, e) for e in (0, 1)),
         )

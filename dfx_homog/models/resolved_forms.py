@@ -15,6 +15,7 @@ from dfx_homog.microstructure.connectivity import connect
 from dfx_homog.microstructure.tiling import TiledMesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP, quadrature_degrees
+from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.physics import heat, kinetics, temperature, transport
 
@@ -56,7 +57,8 @@ class Terms:
     Per area of Gamma, with j = G g and eta the overpotential:
     interface: delta (j + G C d_t D), flux of lithium and charge out of the solid
     faradaic: delta j; eta: the overpotential
-    irreversible_heat: delta lambda j eta; reversible_heat: delta lambda j Pi
+    irreversible_heat: delta lambda j eta; reversible_heat: delta lambda j Pi; film_heat: delta lambda R_f j^2,
+    None without a film
     interface_work: delta j (U - Pi); capacitor_work: delta G C D d_t D
     """
 
@@ -72,20 +74,22 @@ class Terms:
     eta: Any
     irreversible_heat: Any
     reversible_heat: Any
+    film_heat: Any | None
     interface_work: Any
     capacitor_work: Any
 
     @property
     def reaction_heat(self) -> Any:
-        """Heat per area of Gamma, all its parts."""
-        return self.irreversible_heat + self.reversible_heat
+        """Heat per area of Gamma, all its parts: delta lambda j (Phi_s - Phi_e - U + Pi)."""
+        heat_of_reaction = self.irreversible_heat + self.reversible_heat
+        return heat_of_reaction if self.film_heat is None else heat_of_reaction + self.film_heat
 
 
 class ResolvedForms:
     """Residual F, Jacobian dF/du and scalar functionals of the resolved model.
 
     u, u1, u2: fields at the new time and the two before; components c_s, Phi_s, c_e, Phi_e, T
-    a0, a1, a2: coefficients of the difference quotient; current: i_app; all Constants.
+    a0, a1, a2: coefficients of the difference quotient; current: i_app; time: t of h(t, y); all Constants.
     part: (cells,) SOLID, ELECTROLYTE or INERT
     terms: fluxes and sources in UFL, to integrate or to plot over dx and ds(GAMMA)
     The residual is divided by the collector's area |F|.
@@ -101,7 +105,9 @@ class ResolvedForms:
         self.space = fem.functionspace(mesh, ("Lagrange", tiled.order, (5,)))
         self.u, self.u1, self.u2 = (fem.Function(self.space) for _ in range(3))
         self.a0, self.a1, self.a2 = (self._constant(0.0) for _ in range(3))
-        self.current = self._constant(0.0)
+        self.current, self.time = self._constant(0.0), self._constant(0.0)
+        self._place = {f"y{i + 1}": x for i, x in enumerate(ufl.SpatialCoordinate(mesh))}
+        self._profiles: dict[Expression, fem.Form] = {}
         dim = mesh.geometry.dim
         kind = tiled.cell_region * 2 + (tiled.phase == SOLID)
         region_values = [(m.k_e, m.k_s) for m in materials]
@@ -170,6 +176,63 @@ class ResolvedForms:
 
         return value(n, self.negative) + value(p, 1 - self.negative)
 
+    def _diffusivity(self, c_s: Any, T: Any) -> Any:
+        """D_s of the electrode that the cell belongs to, without activation; a tensor if one electrode's is."""
+        n, p, dim = self.physics.negative, self.physics.positive, self.mesh.geometry.dim
+        if not isinstance(n.D_s, tuple) and not isinstance(p.D_s, tuple):
+            return self._pick_expression("D_s", c_s, T)
+
+        def value(electrode: Electrode) -> Any:
+            if isinstance(electrode.D_s, tuple):
+                return fem.Constant(self.mesh, np.array(electrode.D_s))
+            return electrode.D_s.ufl(c=c_s / self._constant(electrode.c_max), T=T) * ufl.Identity(dim)
+
+        return self.negative * value(n) + (1 - self.negative) * value(p)
+
+    def _exchange_current(self, T: Any) -> Any:
+        return self._electrode_activation(self._pick("G"), "E_G", T)
+
+    def _film_overpotential(self) -> Any:
+        """eta = Phi_s - Phi_e - U - R_f G g: the reaction's current passes a film, the double layer's does not.
+
+        A copy of u that shares its values, but is not differentiated, carries the iterations to the root.
+        """
+        gamma, lam = self._constant(self.physics.gamma), self._constant(self.physics.lam)
+        R_f, beta, c_max = (self._pick(name) for name in ("film_resistance", "beta", "c_max"))
+
+        def state(u: Any) -> tuple[Any, Any]:
+            c_s, phi_s, c_e, phi_e, T = (u[i] for i in range(5))
+            slope = lam / (1 + gamma * T)
+            rate = self._exchange_current(T) * kinetics.exchange_rate(c_s, c_e, beta, c_max)
+            driving = kinetics.overpotential(phi_s, phi_e, self._pick_expression("ocp", c_s, T))
+            return slope * driving, slope * R_f * rate
+
+        frozen = fem.Function(self.space, self.u.x)
+        s = kinetics.through_film(*state(self.u), beta, *state(frozen))
+        return s * (1 + gamma * self.u[TEMP]) / lam
+
+    def _in_time_and_place(self, formula: Expression) -> Any:
+        """A formula in t and y; a plain number as a Constant."""
+        if formula.op == "const":
+            return self._constant(formula.value)
+        return formula.ufl(t=self.time, **self._place)
+
+    def profile(self, formula: Expression) -> fem.Form:
+        """int f v_Phi_s over the positive tab/|F_s|: what a current density f(t, y) adds to the residual."""
+        if formula not in self._profiles:
+            weight = self._constant(1 / self.tab_area) * self._in_time_and_place(formula)
+            outflow = transport.outflow(weight, self._test[PHI_S], self.ds(POSITIVE_TAB))
+            self._profiles[formula] = compile_form(outflow)
+        return self._profiles[formula]
+
+    def _cooling(self, test: Any) -> Any:
+        """int h (T - T_ambient) v over both collector faces."""
+        p, excess = self.physics, self.u[TEMP] - self._constant(self.physics.T_ambient)
+        return sum(
+            transport.outflow(self._in_time_and_place(h) * excess, test, self.ds(face))
+            for h, face in ((p.h_negative, NEGATIVE_FACE), (p.h_positive, POSITIVE_FACE))
+        )
+
     def _rate(self, component: int) -> Any:
         return self.a0 * self.u[component] + self.a1 * self.u1[component] + self.a2 * self.u2[component]
 
@@ -182,13 +245,14 @@ class ResolvedForms:
         D_A = self._with_activation(p.D_A, p.E_D_A, T)
         mu_L = temperature.einstein_mobility(D_L, gamma, T) if p.mu_L is None else self._constant(p.mu_L)
         mu_A = temperature.einstein_mobility(D_A, gamma, T) if p.mu_A is None else self._constant(p.mu_A)
-        D_s = self._electrode_activation(self._pick_expression("D_s", c_s, T), "E_D", T)
+        D_s = self._electrode_activation(self._diffusivity(c_s, T), "E_D", T)
         sigma = self._electrode_activation(self.sigma, "E_sigma", T)
-        G = self._electrode_activation(self._pick("G"), "E_G", T)
+        G = self._exchange_current(T)
         GC = self._pick("C") * self._pick("G")
         U, Pi = self._pick_expression("ocp", c_s, T), self._pick_expression("Pi", c_s, T)
-        eta = kinetics.overpotential(phi_s, phi_e, U)
+        eta = self._film_overpotential() if p.has_film else kinetics.overpotential(phi_s, phi_e, U)
         g = kinetics.butler_volmer(c_s, c_e, eta, T, self._pick("beta"), self._pick("c_max"), lam, gamma)
+        R_f = self._pick("film_resistance")
         jump_rate = self._rate(PHI_S) - self._rate(PHI_E)
         i_s = transport.ohmic_current(sigma, phi_s)
         i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e)
@@ -205,36 +269,31 @@ class ResolvedForms:
             eta=eta,
             irreversible_heat=delta * heat.reaction_heat(lam, G, g, eta, 0),
             reversible_heat=delta * heat.reaction_heat(lam, G, g, 0, Pi),
+            film_heat=delta * heat.film_heat(lam, G, g, R_f) if p.has_film else None,
             interface_work=delta * G * g * (U - Pi),
             capacitor_work=delta * GC * (phi_s - phi_e) * jump_rate,
         )
 
     def _weak(self, t: Terms) -> Any:
         """The residual, all five conservation laws, divided by |F|."""
-        p, dx, ds, v, T = self.physics, self.dx, self.ds, self._test, self.u[TEMP]
+        dx, ds, v = self.dx, self.ds, self._test
         everywhere = dx((SOLID, ELECTROLYTE, INERT))
-        ambient = self._constant(p.T_ambient)
         # Constants throughout, no numbers: all levels of a study share one compilation
         tab_current = self.current * self._constant(self.area / self.tab_area)
         F = (
             transport.storage(self._rate(C_S), v[C_S], dx(SOLID))
             + transport.divergence(t.N_s, v[C_S], dx(SOLID))
-            + transport.outflow(t.interface, v[C_S], ds(GAMMA))
             + transport.divergence(t.i_s, v[PHI_S], dx(SOLID))
-            + transport.outflow(t.interface, v[PHI_S], ds(GAMMA))
             + transport.outflow(tab_current, v[PHI_S], ds(POSITIVE_TAB))
             + transport.storage(self._rate(C_E), v[C_E], dx(ELECTROLYTE))
             + transport.divergence(t.N_e, v[C_E], dx(ELECTROLYTE))
-            + transport.outflow(-t.interface, v[C_E], ds(GAMMA))
             + transport.divergence(t.i_e, v[PHI_E], dx(ELECTROLYTE))
-            + transport.outflow(-t.interface, v[PHI_E], ds(GAMMA))
             + transport.storage(self.rho_cp * self._rate(TEMP), v[TEMP], everywhere)
             + transport.divergence(t.K, v[TEMP], everywhere)
-            + transport.outflow(self._constant(p.h_negative) * (T - ambient), v[TEMP], ds(NEGATIVE_FACE))
-            + transport.outflow(self._constant(p.h_positive) * (T - ambient), v[TEMP], ds(POSITIVE_FACE))
+            + self._cooling(v[TEMP])
             - t.joule_s * v[TEMP] * dx(SOLID)
             - t.joule_e * v[TEMP] * dx(ELECTROLYTE)
-            - t.reaction_heat * v[TEMP] * ds(GAMMA)
+            + (t.interface * (v[C_S] + v[PHI_S] - v[C_E] - v[PHI_E]) - t.reaction_heat * v[TEMP]) * ds(GAMMA)
         )
         return self._constant(1 / self.area) * F
 
@@ -253,10 +312,7 @@ class ResolvedForms:
         everywhere = self.dx((SOLID, ELECTROLYTE, INERT))
         self.volume_functional = compile_form(per_area * v[0] * everywhere)
         self.tab_functional = compile_form(self._constant(1 / self.tab_area) * v[0] * ds(POSITIVE_TAB))
-        self.face_functional = {
-            face: compile_form(self._constant(1 / self.area) * v[0] * ds(face))
-            for face in (NEGATIVE_FACE, POSITIVE_FACE)
-        }
+        self.cooling = compile_form(self._constant(1 / self.area) * self._cooling(self._constant(1.0)))
 
     def _with_activation(self, value: float, energy: float, T: Any) -> Any:
         reference = self._constant(value)

@@ -55,7 +55,7 @@ class ResolvedInterface:
         tangents = np.einsum("fkd,qkj->fqjd", corners, lagrange_gradients(tiled.order, points))
         self.weights = metric(tangents) * reference / forms.area
         terms = forms.terms
-        self.mechanisms = ("irreversible", "reversible")
+        self.mechanisms = stats.mechanisms(model.physics)
         densities = (
             terms.faradaic,
             terms.eta,

@@ -4,13 +4,14 @@
 #include "expression.hpp"
 
 #include <cmath>
+#include <limits>
 
 namespace dfx_homog
 {
 /// Everything dimensionless; `ocp` and `Pi` are functions of c/c_max and T.
 struct Kinetics
 {
-  double G, GC, beta, c_max, E_G, lam, gamma;
+  double G, GC, beta, c_max, E_G, lam, gamma, R_f;
   Program ocp, Pi;
 };
 
@@ -26,12 +27,34 @@ struct Flux
   Pack j, j_c;
 };
 
-/// Flux, faradaic part Gh g, overpotential, heat h = lam Gh g (eta + Pi), and their partial derivatives at fixed c.
+/// Flux, faradaic part Gh g, overpotential eta, heat h = lam Gh g (eta + R_f Gh g + Pi), and their partial derivatives
+/// at fixed c.
 /// The derivatives in Phi_e are those in Phi_s with the other sign.
 struct Response
 {
   Pack j, j_c, j_Phi, j_ce, j_T, faradaic, eta, h, h_c, h_Phi, h_ce, h_T;
 };
+
+/// Root of the increasing f(s) = s + A [exp((1-b) s) - exp(-b s)] - y, A >= 0, by Halley's method from the smaller one
+/// of two upper bounds of |s|: |y| and the root of A (exp(q |s|) - 1) = |y|, q = 1 - b for y > 0, else b.
+inline Pack film_root(const Pack& y, const Pack& A, double b)
+{
+  constexpr int most = 30; // five are enough for |y| <= 80 and b within [0.1, 0.9]
+  constexpr double tiny = std::numeric_limits<double>::min(), rounding = 4.0 * std::numeric_limits<double>::epsilon();
+  const Pack size = y.abs(), q = (y > 0.0).select(Pack::Constant(1.0 - b), b);
+  Pack s = y.sign() * size.min((size / (A + tiny)).log1p() / q);
+  for (int i = 0; i < most; ++i)
+  {
+    const Pack out = A * ((1.0 - b) * s).exp(), in = A * (-b * s).exp();
+    const Pack f = s + out - in - y, slope = 1.0 + (1.0 - b) * out + b * in;
+    const Pack curvature = (1.0 - b) * (1.0 - b) * out - b * b * in;
+    const Pack step = 2.0 * f * slope / (2.0 * slope.square() - f * curvature);
+    s -= step;
+    if ((step.abs() <= rounding * s.abs()).all())
+      break;
+  }
+  return s;
+}
 
 /// The law at one meso point: what does not depend on c is computed once.
 class Law
@@ -54,7 +77,7 @@ public:
   Flux flux(const Pack& c) const
   {
     const Terms t(*this, c);
-    return {_G * t.g + _k.GC * _p.rate, _G * t.g_c};
+    return {_G * t.g + _k.GC * _p.rate, _G * t.g_c * t.damping};
   }
 
   Response response(const Pack& c) const
@@ -66,25 +89,28 @@ public:
     const double G_T = _G * _k.E_G * _k.gamma / (_absolute * _absolute);
     const Pack g_T = -t.g_eta * (t.U.dT + _k.gamma / _absolute * t.eta);
     const double one_minus_b_over_ce = (1.0 - _k.beta) / _p.c_e;
-    const Pack driving = t.eta + Pi.value;
+    const Pack driving = _p.Phi_s - _p.Phi_e - t.U.value + Pi.value; // eta + R_f Gh g + Pi
+    const Pack faradaic_Phi = _G * t.g_eta * t.damping;
     Response r;
     r.faradaic = _G * t.g;
     r.eta = t.eta;
     r.j = r.faradaic + _k.GC * _p.rate;
-    r.j_c = _G * t.g_c;
-    r.j_Phi = _G * t.g_eta + _k.GC * _p.a0;
-    r.j_ce = one_minus_b_over_ce * r.faradaic;
-    r.j_T = G_T * t.g + _G * g_T;
+    r.j_c = _G * t.g_c * t.damping;
+    r.j_Phi = faradaic_Phi + _k.GC * _p.a0;
+    r.j_ce = one_minus_b_over_ce * r.faradaic * t.damping;
+    r.j_T = (G_T * t.g + _G * g_T) * t.damping;
     r.h = _k.lam * r.faradaic * driving;
     r.h_c = _k.lam * (r.j_c * driving + r.faradaic * (Pi.dc - t.U.dc));
-    r.h_Phi = _k.lam * (_G * t.g_eta * driving + r.faradaic);
-    r.h_ce = one_minus_b_over_ce * r.h;
+    r.h_Phi = _k.lam * (faradaic_Phi * driving + r.faradaic);
+    r.h_ce = _k.lam * r.j_ce * driving;
     r.h_T = _k.lam * (r.j_T * driving + r.faradaic * (Pi.dT - t.U.dT));
     return r;
   }
 
 private:
-  /// g = c^b (1 - c/c_max)^(1-b) c_e^(1-b) [exp((1-b) s) - exp(-b s)], s = lam eta/(1 + gamma T).
+  /// g = c^b (1 - c/c_max)^(1-b) c_e^(1-b) [exp((1-b) s) - exp(-b s)], s = lam eta/(1 + gamma T), with
+  /// eta = Phi_s - Phi_e - U - R_f Gh g. The derivatives are those at constant film drop R_f Gh g; times `damping` =
+  /// 1/(1 + R_f Gh dg/deta) they are the total ones (implicit function).
   struct Terms
   {
     Terms(const Law& law, const Pack& c) : U(law._k.ocp(c / law._k.c_max, law._p.T))
@@ -92,16 +118,22 @@ private:
       const double b = law._k.beta;
       U.dc /= law._k.c_max;
       eta = law._p.Phi_s - law._p.Phi_e - U.value;
-      const Pack s = law._slope * eta;
       const Pack vacant = law._k.c_max - c;
       const Pack exchange = b * c.log() + (1.0 - b) * (vacant / law._k.c_max).log() + law._log_ce;
+      Pack s = law._slope * eta;
+      if (law._k.R_f > 0.0)
+      {
+        s = film_root(s, law._slope * law._k.R_f * law._G * exchange.exp(), b);
+        eta = s / law._slope;
+      }
       const Pack out = (exchange + (1.0 - b) * s).exp(), in = (exchange - b * s).exp();
       g = out - in;
       g_eta = law._slope * ((1.0 - b) * out + b * in);
       g_c = g * (b / c - (1.0 - b) / vacant) - g_eta * U.dc;
+      damping = law._k.R_f > 0.0 ? Pack((1.0 + law._k.R_f * law._G * g_eta).inverse()) : Pack(Pack::Ones());
     }
     Dual U;
-    Pack eta, g, g_eta, g_c;
+    Pack eta, g, g_eta, g_c, damping;
   };
 
   const Kinetics& _k;

@@ -1,4 +1,4 @@
-"""Formulas that a user types: OCP curves U(c, T), diffusivities D_s(c, T), level sets in x, y, z.
+"""Formulas that a user types: OCP curves U(c, T), diffusivities D_s(c, T), level sets in x, y, z, cooling h(t, y).
 
 An Expression is an immutable tree, read by parser.py; it becomes UFL for the resolved model, numpy for checks
 and plots, and a postfix program for native code.
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FUNCTIONS = ("sin", "cos", "exp", "log", "tanh", "sqrt")
 POSITION = ("x", "y", "z")
+TIME_AND_PLACE = ("t", "y1", "y2", "y3")
 
 # Codes of the postfix program, shared with native/particle.cpp.
 OPCODES = {
@@ -90,6 +91,11 @@ class Expression:
     def of_position(text: str | float) -> Expression:
         """A formula in the coordinates x, y, z = z_1, z_2, z_3 of the unit cell and pi. ValueError as `parse`."""
         return Expression.parse(text, POSITION, {"pi": math.pi})
+
+    @staticmethod
+    def of_time_and_place(text: str | float) -> Expression:
+        """A formula in t, in the meso coordinates y1, y2, y3 and pi. ValueError as `parse`."""
+        return Expression.parse(text, TIME_AND_PLACE, {"pi": math.pi})
 
     def ufl(self, **variables: Any) -> Any:
         """The expression in UFL; `variables` are UFL expressions or numbers, one for each that occurs."""

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from dfx_homog.parameters.expression import Expression, constant, variable
 from dfx_homog.runfile import models as runfile
 
+Tensor = tuple[tuple[float, ...], ...]
+
 
 @dataclass(frozen=True)
 class Electrode:
     """One electrode; scales in MODEL section 2. Expressions are in c = c_s/c_max and T.
 
-    D_s: diffusivity in unit-cell lengths; G: exchange current; C: capacitance (the flux carries G C with this
-    G at any temperature); ocp: U; Pi: Peltier potential; E_D, E_G, E_sigma: Arrhenius energies E/(R T0) of
-    D_s, G and sigma_s.
+    D_s: diffusivity in unit-cell lengths, a formula or a constant (d, d) tensor; G: exchange current; C: capacitance
+    (the flux carries G C with this G at any temperature); ocp: U; Pi: Peltier potential; E_D, E_G, E_sigma: Arrhenius
+    energies E/(R T0) of D_s, G and sigma_s; film_resistance: R_f, in Phi0 L/(i0 l).
     """
 
-    D_s: Expression
+    D_s: Expression | Tensor
     G: float
     C: float
     beta: float
@@ -28,6 +30,7 @@ class Electrode:
     E_D: float = 0.0
     E_G: float = 0.0
     E_sigma: float = 0.0
+    film_resistance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Physics:
     """Electrolyte, heat, initial and ambient state, and the electrodes.
 
     mu_L, mu_A: mobilities, constant; None: Einstein, D(T)/(1 + gamma T). lam is lambda of MODEL section 2.
-    h_negative, h_positive: heat exchange at y1 = 0 and y1 = 1. E_D_L, E_D_A: Arrhenius energies E/(R T0).
+    h_negative, h_positive: heat exchange at y1 = 0 and y1 = 1, in t and y1, y2, y3. E_D_L, E_D_A: Arrhenius energies
+    E/(R T0).
     """
 
     D_L: float
@@ -44,8 +48,8 @@ class Physics:
     mu_A: float | None
     lam: float
     gamma: float
-    h_negative: float
-    h_positive: float
+    h_negative: Expression
+    h_positive: Expression
     T_ambient: float
     T_initial: float
     isothermal: bool
@@ -54,6 +58,11 @@ class Physics:
     E_D_A: float
     negative: Electrode
     positive: Electrode
+
+    @property
+    def has_film(self) -> bool:
+        """Whether an electrode's particles carry a film."""
+        return self.negative.film_resistance > 0.0 or self.positive.film_resistance > 0.0
 
 
 def physics_from_run(run: runfile.Run) -> Physics:
@@ -66,8 +75,8 @@ def physics_from_run(run: runfile.Run) -> Physics:
         mu_A=p.mu_A,
         lam=p.lambda_,
         gamma=p.gamma,
-        h_negative=p.h if p.h_negative is None else p.h_negative,
-        h_positive=p.h if p.h_positive is None else p.h_positive,
+        h_negative=Expression.of_time_and_place(p.h if p.h_negative is None else p.h_negative),
+        h_positive=Expression.of_time_and_place(p.h if p.h_positive is None else p.h_positive),
         T_ambient=p.T_ambient,
         T_initial=p.T_initial,
         isothermal=p.isothermal,
@@ -82,7 +91,8 @@ def physics_from_run(run: runfile.Run) -> Physics:
 def _electrode(e: runfile.Electrode, gamma: float, E_D: float, E_G: float, E_sigma: float) -> Electrode:
     ocp = Expression.parse(e.ocp)
     Pi = peltier_potential(ocp, gamma) if e.Pi == "auto" else Expression.parse(e.Pi)
-    return Electrode(Expression.parse(e.D_s), e.G, e.C, e.beta, e.c_max, e.c_s0, ocp, Pi, E_D, E_G, E_sigma)
+    D_s = e.D_s if isinstance(e.D_s, tuple) else Expression.parse(e.D_s)
+    return Electrode(D_s, e.G, e.C, e.beta, e.c_max, e.c_s0, ocp, Pi, E_D, E_G, E_sigma, e.film_resistance)
 
 
 def peltier_potential(ocp: Expression, gamma: float) -> Expression:

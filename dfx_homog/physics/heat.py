@@ -25,3 +25,8 @@ def joule(lam: Any, current: Any, potential: Any) -> Any:
 def reaction_heat(lam: Any, G: Any, g: Any, eta: Any, Pi: Any) -> Any:
     """Heat per area of Gamma lambda G g (eta + Pi): irreversible and Peltier part. [H] 8b."""
     return lam * G * g * (eta + Pi)
+
+
+def film_heat(lam: Any, G: Any, g: Any, R_f: Any) -> Any:
+    """Heat per area of Gamma lambda R_f (G g)^2 that the reaction's current leaves in a film."""
+    return lam * R_f * (G * g) ** 2

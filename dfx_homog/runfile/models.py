@@ -20,6 +20,7 @@ from dfx_homog.runfile.types import (
     Allowed,
     BelowCapacity,
     Conditions,
+    Cooling,
     Count,
     Flag,
     Formula,
@@ -43,6 +44,7 @@ from dfx_homog.runfile.types import (
     VoxelMethod,
     number_in,
 )
+from dfx_homog.runfile.types_cells import Diffusivity
 
 REGIONS = ("negative", "separator", "positive")
 ELECTRODES = ("negative", "positive")
@@ -64,19 +66,23 @@ class Electrode(Table):
     """[parameters.negative] and [parameters.positive]."""
 
     LATER: ClassVar[dict[str, str]] = {
-        "film_resistance": "electrodes have no film",
         "K": "give G",
         "C_dl": "give C",
         "dUdT": "write T into ocp",
         "unit_cell_length": "lengths are dimensionless",
     }
 
-    D_s: Formula = Field(description="diffusivity of lithium in the solid, > 0 for 0 < c < 1")
+    D_s: Diffusivity = Field(
+        description="diffusivity of lithium in the solid, > 0 for 0 < c < 1; a tensor is constant"
+    )
     G: Positive = Field(description="exchange current scale over applied current scale, L g0/(l i0)")
     C: NotNegative = Field(default=0.0, description="double-layer capacitance")
     beta: Fraction = Field(default=0.5, description="transfer coefficient")
     c_max: Positive = Field(default=1.0, description="largest concentration of lithium in the solid")
     c_s0: BelowCapacity = Field(description="initial concentration of lithium in the solid")
+    film_resistance: NotNegative = Field(
+        default=0.0, description="R_f of a film on the particles; R_f G g is taken from the overpotential"
+    )
     ocp: Formula = Field(description="open-circuit potential, finite for 0 < c < 1")
     Pi: ReversibleHeat = Field(
         default=0.0, description='Peltier potential; "auto": absolute temperature times d ocp/dT'
@@ -123,9 +129,9 @@ class Parameters(Table):
     )
     lambda_: Positive = Field(alias="lambda", description="voltage scale over thermal voltage, F Phi0/(R T0)")
     gamma: NotNegative = Field(default=0.0, description="temperature scale over T0")
-    h: NotNegative = Field(default=0.0, description="heat exchange at the collector faces")
-    h_negative: NotNegative | None = Field(default=None, description="heat exchange at y1 = 0; default: h")
-    h_positive: NotNegative | None = Field(default=None, description="heat exchange at y1 = 1; default: h")
+    h: Cooling = Field(default=0.0, description="heat exchange at the collector faces, >= 0 during the run")
+    h_negative: Cooling | None = Field(default=None, description="heat exchange at y1 = 0; default: h")
+    h_positive: Cooling | None = Field(default=None, description="heat exchange at y1 = 1; default: h")
     T_ambient: Number = Field(default=0.0, description="ambient temperature (scaled rise), 1 + gamma T > 0")
     T_initial: Number = Field(default=0.0, description="initial temperature (scaled rise), 1 + gamma T > 0")
     isothermal: Flag = Field(default=False, description="true: T stays T_initial")
@@ -152,6 +158,8 @@ class Parameters(Table):
                 ("ocp", np.isfinite, "finite values for 0 < c < 1"),
                 ("D_s", lambda v: np.isfinite(v) & (v > 0.0), "finite values > 0 for 0 < c < 1"),
             ):
+                if isinstance(getattr(electrode, key), tuple):
+                    continue  # a tensor, positive definite by its type
                 values = Expression.parse(getattr(electrode, key)).numpy(
                     c=c, T=np.full_like(c, self.T_initial)
                 )

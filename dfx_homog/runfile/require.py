@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
+from dfx_homog.runfile.cooling import check_cooling
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.plane import Electrolyte
@@ -28,6 +29,8 @@ def require(run: Run, command: str) -> None:
     if command in MODELS:
         _require_tables(run, command)
         _require_regions(run, command)
+        dims = [spec.dim for spec in run.microstructure.values() if spec.dim is not None]
+        check_cooling(run, command, (dims[0] if dims else 3) if command == "resolved" else 1)
     if command in ("homogenised", "convergence"):
         _require_constant_diffusivity(run, command)
 
@@ -157,7 +160,8 @@ def _coefficients(name: str, spec: Microstructure) -> Iterator[str]:
 def _require_constant_diffusivity(run: Run, command: str) -> None:
     """The homogenised model's particle problems share one factorisation, so D_s must be the same at all points."""
     for name in ELECTRODES:
-        D_s = Expression.parse(getattr(run.parameters, name).D_s)
+        given = getattr(run.parameters, name).D_s
+        D_s = Expression.parse(1.0 if isinstance(given, tuple) else given)
         if D_s.depends_on("c") or D_s.depends_on("T"):
             raise run.problem(
                 f"parameters.{name}.D_s",

@@ -108,12 +108,22 @@ def _lateral_periods(value: Any) -> tuple[int, ...]:
     return periods
 
 
-def _formula(value: Any) -> float | str:
+def formula(value: Any) -> float | str:
+    """`value` if it is a number or a formula in c and T, else ValueError."""
     from dfx_homog.parameters.expression import Expression
 
     if not isinstance(value, str):
         return number_in(value)
     Expression.parse(value)
+    return value
+
+
+def _time_and_place(value: Any) -> float | str:
+    from dfx_homog.parameters.expression import Expression
+
+    if not isinstance(value, str):
+        return number_in(value, least=0.0)
+    Expression.of_time_and_place(value)
     return value
 
 
@@ -193,7 +203,14 @@ Formula = Annotated[
     Allowed(
         "a number, or a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt"
     ),
-    PlainValidator(_formula),
+    PlainValidator(formula),
+]
+Cooling = Annotated[
+    float | str,
+    Allowed(
+        "a number >= 0, or a formula in t, y1, y2, y3 and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt"
+    ),
+    PlainValidator(_time_and_place),
 ]
 ReversibleHeat = Annotated[
     float | str, Allowed('a number or "auto"'), PlainValidator(_absolute_temperature_heat)

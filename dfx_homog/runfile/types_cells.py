@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator, ValidationInfo
 
-from dfx_homog.runfile.types import Allowed, list_of, number_in, one_of, show, whole_number_in
+from dfx_homog.runfile.types import Allowed, formula, list_of, number_in, one_of, show, whole_number_in
 
 LARGEST_EDGE = 100_000  # voxels along an edge of an image
 LARGEST_SEED = 2**63 - 1
@@ -136,6 +136,14 @@ Conductivity = Annotated[
     float | tuple[tuple[float, ...], ...],
     Allowed("a number > 0, or a symmetric positive definite 2 x 2 (in 3D 3 x 3) tensor as nested lists"),
     PlainValidator(_conductivity),
+]
+Diffusivity = Annotated[
+    float | str | tuple[tuple[float, ...], ...],
+    Allowed(
+        "a number, a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt; or a "
+        "symmetric positive definite 2 x 2 (in 3D 3 x 3) tensor as nested lists"
+    ),
+    PlainValidator(lambda v: _conductivity(v) if isinstance(v, list | tuple) else formula(v)),
 ]
 LabelConductivity = Annotated[
     float | dict[int, float],

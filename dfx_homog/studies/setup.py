@@ -21,6 +21,7 @@ from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import Physics, physics_from_run
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run
+from dfx_homog.runfile.cooling import check_cooling
 from dfx_homog.runfile.microstructure import tensor_of_other_size
 from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.studies.regions import active_cells, area_factors, check_paths
@@ -105,6 +106,13 @@ class Problem:
                 f"microstructure.{name}.{key}",
                 f"is not a {cell.dim} x {cell.dim} tensor, but the unit cell has {cell.dim} dimensions",
             )
+        if self.run.parameters is not None and name in ELECTRODES:
+            D_s = getattr(self.run.parameters, name).D_s
+            if isinstance(D_s, tuple) and len(D_s) != cell.dim:
+                raise self.run.problem(
+                    f"parameters.{name}.D_s",
+                    f"is not a {cell.dim} x {cell.dim} tensor, but the unit cell has {cell.dim} dimensions",
+                )
         return cell
 
     def _mapped_cell(self, name: str, spec: Any, path: Path) -> UnitCell:
@@ -179,12 +187,18 @@ class Problem:
     def physics(self, cells: dict[str, UnitCell]) -> Physics:
         """Materials and conditions; G of electrodes made of voxels with the area corrected where that is asked for."""
         found, factors = physics_from_run(self.run), area_factors(self.run, cells)
-        changed = {n: replace(e, G=e.G * factors[n]) for n in ELECTRODES for e in [getattr(found, n)]}
+        changed = {
+            # the drop over a film is that of the current per true area
+            n: replace(e, G=e.G * factors[n], film_resistance=e.film_resistance / factors[n])
+            for n in ELECTRODES
+            for e in [getattr(found, n)]
+        }
         return replace(found, **changed)
 
     def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
         """The resolved model with the given unit cells through the regions."""
         run = self.run
+        check_cooling(run, "resolved", cells["negative"].dim)
         self.check_paths(cells, periods)
         return ResolvedModel(
             self.comm,

@@ -1,0 +1,35 @@
+"""Heat exchange of the collectors as a formula in time and place: what it may use, and that it never heats."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfx_homog.parameters.expression import Expression
+from dfx_homog.runfile.models import Run
+
+TIMES, PLACES = 101, 21  # of the grid on which h >= 0 is checked: over the protocol, and along each side
+
+
+def check_cooling(run: Run, command: str, dim: int) -> None:
+    """Raises BadInput unless h is finite and >= 0 over both collectors at all times, in the coordinates of `dim`."""
+    p = run.parameters
+    given = run.cell.lateral_periods
+    across = (given * dim)[: dim - 1] if len(given) == 1 else given[: dim - 1]
+    widths = np.array(across) / sum(run.cell.periods)
+    for y1, own in ((0.0, "h_negative"), (1.0, "h_positive")):
+        value = getattr(p, own)
+        key = f"parameters.{'h' if value is None else own}"
+        h = Expression.of_time_and_place(p.h if value is None else value)
+        for unknown in (f"y{i}" for i in range(dim + 1, 4)):
+            if h.depends_on(unknown):
+                known = ", ".join(f"y{i}" for i in range(1, dim + 1))
+                raise run.problem(key, f"{command} does not know {unknown} here (allowed: t, {known})")
+        times = np.linspace(0.0, sum(step.duration for step in run.protocol.steps), TIMES)
+        t, *sides = np.meshgrid(times, *(np.linspace(0.0, width, PLACES) for width in widths))
+        with np.errstate(all="ignore"):
+            values = h.numpy(t=t, y1=np.full_like(t, y1), **{f"y{i + 2}": y for i, y in enumerate(sides)})
+        if not (np.isfinite(values) & (values >= 0.0)).all():
+            at = np.unravel_index(np.argmin(np.where(np.isfinite(values), values, -np.inf)), values.shape)
+            raise run.problem(
+                key, f"is {values[at]:g} at t = {t[at]:g}, y1 = {y1:g} (allowed: finite values >= 0)"
+            )
