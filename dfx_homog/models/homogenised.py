@@ -36,6 +36,7 @@ from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Places
 from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
+from dfx_homog.solvers.presets import NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
 
 ELECTRODES = ("negative", "positive")
@@ -140,7 +141,7 @@ class HomogenisedModel(TransientModel):
         self.keys = np.asarray(owned, dtype=np.int64)
         self.layout = build_layout(self.comm, self.keys, self.active, self.fixed)
 
-    def solver(self, layout: Layout, prefix: str) -> NewtonSolver:
+    def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
         """Newton solver with the particles condensed into residual and Jacobian."""
         return NewtonSolver(
             layout,
@@ -154,6 +155,7 @@ class HomogenisedModel(TransientModel):
                 layout.global_size, self._largest_coefficient / float(np.diff(self.line.node_grid).min())
             ),
             user_options=self.user_options,
+            newton=newton,
             applied=self.applied(),
             bounds=self.bounds(),
             places=self.places(),
@@ -185,14 +187,17 @@ class HomogenisedModel(TransientModel):
         """Bring the particles up to date with the meso values; ranks agree on failure."""
         values = self.values
         complaint = None
-        for points in self._points:
+        for name, points in zip(ELECTRODES, self._points, strict=True):
             at = values[points.nodes]
             if points.at is not None and np.array_equal(at, points.at):
                 continue
             solve = points.particles.evaluate_frozen if self._frozen else points.particles.evaluate
             points.response = solve(at[:, PHI_S], at[:, PHI_E], at[:, C_E], at[:, TEMP])
-            complaint = complaint or points.response.complaint()
-            points.at = None if points.response.failed.any() else at.copy()
+            points.at = at.copy()
+            if text := points.response.complaint():
+                points.at = None  # to be solved again
+                where = self.y[points.nodes[np.flatnonzero(points.response.failed)[0]]]
+                complaint = complaint or f"{text} ({name} electrode, y = ({where:.3g}))"
         if self.comm.allreduce(complaint is not None, op=MPI.LOR):
             messages = [m for m in self.comm.allgather(complaint) if m]
             raise SolverFailure(messages[0])

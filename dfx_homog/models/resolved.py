@@ -24,6 +24,7 @@ from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
+from dfx_homog.solvers.presets import NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
 
 
@@ -93,7 +94,7 @@ class ResolvedModel(TransientModel):
         closure = np.array([layout.entity_closure_dofs(dim - 1, i) for i in range(dim + 1)])
         return np.unique(self.forms.space.dofmap.list[facets[:, :1], closure[facets[:, 1]]])
 
-    def solver(self, layout: Layout, prefix: str) -> NewtonSolver:
+    def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
         """Newton solver with the resolved model's residual and Jacobian."""
         forms = self.forms
         groups = layout.present(GROUPS)
@@ -117,6 +118,7 @@ class ResolvedModel(TransientModel):
             prefix=prefix,
             atol=round_off(layout.global_size, self._largest_entry),
             user_options=self.user_options,
+            newton=newton,
             applied=self.applied(),
             bounds=self.bounds(),
             places=self.places(),

@@ -9,6 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.errors import SolverFailure
 from dfx_homog.models.history import COLUMNS, Balance, Row
 from dfx_homog.models.interface_statistics import Interface
 from dfx_homog.models.state import State, Table
@@ -17,6 +18,7 @@ from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import AppliedCurrent, NewtonSolver, SolveInfo
+from dfx_homog.solvers.presets import NEWTON, START, Options
 from dfx_homog.solvers.timestepping import TimeStep
 
 NEARLY = (
@@ -147,7 +149,12 @@ class TransientModel(ABC):
 
     def solve(self, newton: NewtonSolver, control: Control) -> SolveInfo:
         """Newton's method for the fields and, where V or i_app V is applied, the current. Raises SolverFailure."""
-        return newton.solve(control, control.start(self.current, self.voltage))
+        current = self.current
+        try:
+            return newton.solve(control, control.start(current, self.voltage))
+        except SolverFailure:
+            self.set_current(current)  # that of the last trial may be anything
+            raise
 
     def switch_on(self, control: Control) -> SolveInfo | None:
         """State just after the control is applied. C = 0: the potentials are algebraic and are solved for here.
@@ -164,7 +171,7 @@ class TransientModel(ABC):
         columns = [self.component("Phi_s"), self.component("Phi_e")]
         potentials[:, columns] = self.active[:, columns]
         layout = build_layout(self.comm, self.keys, potentials, self.fixed, self.layout.order)
-        solver = self.solver(layout, "start_")
+        solver = self.solver(layout, "start_", START)
         try:
             info = self.solve(solver, control)
         finally:
@@ -244,8 +251,8 @@ class TransientModel(ABC):
         return self.layout.global_size
 
     @abstractmethod
-    def solver(self, layout: Layout, prefix: str) -> NewtonSolver:
-        """Newton solver for the unknowns of a layout."""
+    def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
+        """Newton solver for the unknowns of a layout, with PETSc options of Newton's method."""
 
     @abstractmethod
     def advance(self, step: TimeStep) -> SolveInfo:

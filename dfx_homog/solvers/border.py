@@ -107,6 +107,7 @@ class BorderedPreconditioner:
         self._column: PETSc.Vec | None = None  # M^-1 b
         self._resistance = 0.0  # w.M^-1 b ~ -dV/di
         self._stale = True
+        self.shares: list[float] = []  # pivots of the solves so far, as shares of |r_i|
 
     @property
     def pivot(self) -> float:
@@ -130,6 +131,8 @@ class BorderedPreconditioner:
         border.comm.Allreduce(local, total, op=MPI.SUM)
         self._resistance = float(total[0])
         self._stale = False
+        if border.slopes[1] != 0:
+            self.shares.append(self.pivot / abs(border.slopes[1]))
 
     def apply(self, _pc: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
         border = self._border

@@ -14,13 +14,25 @@ from dfx_homog.solvers.border import Border, BorderedOperator, BorderedPrecondit
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Guard, Places, largest_entry
 from dfx_homog.solvers.layout import Layout, Transfer
-from dfx_homog.solvers.presets import DIRECT, NEWTON, block_preconditioner, set_options
+from dfx_homog.solvers.presets import DIRECT, NEWTON, Options, block_preconditioner, set_options
 
 # A line search that gets stuck this near to the tolerance has met rounding: the step is solved.
 ROUNDING = 20.0
 # An update too small to count (snes_stol) is convergence only if the residual has fallen by this factor, or is near the
 # tolerance: a step that a line search or a bound has cut to nothing is none.
 STALLED = 1e-4
+# Under a given power: d(i V)/di as a share of V, from which on more current hardly gives more power.
+LIMIT_OF_POWER = 0.1
+
+_Reason = PETSc.SNES.ConvergedReason
+REASONS = {  # by number, for PETSc 3.25 has other names
+    4: "the steps have become too small",
+    -1: "it cannot be evaluated any more",
+    -3: "the linear solver failed",
+    -4: "it is not finite any more",
+    -5: "no more are allowed",
+    -6: "no step makes it smaller",
+}
 
 Groups = dict[str, tuple[int, ...]]
 
@@ -63,6 +75,7 @@ class NewtonSolver:
     groups:   named groups of fields for the block preconditioner (preset "iterative")
     atol:     absolute tolerance on the residual's Euclidean norm
     matrix:   of the layout's size, destroyed with the solver (default: made by `layout.create_matrix`)
+    newton:   PETSc options of Newton's method
     applied:  the applied current, if there is one
     bounds:   open intervals that the iterates stay in
     places:   names and coordinates, for messages
@@ -83,6 +96,7 @@ class NewtonSolver:
         atol: float,
         matrix: PETSc.Mat | None = None,
         user_options: tuple[str, ...] = (),
+        newton: Options = NEWTON,
         applied: AppliedCurrent | None = None,
         bounds: Bounds | None = None,
         places: Places | None = None,
@@ -101,13 +115,15 @@ class NewtonSolver:
         self._krylov: list[int] = []
         self._residuals: list[float] = []
         self._complaint: SolverFailure | None = None
-        self._configure(groups, preset, prefix, user_options)
+        self._configure({**newton, "snes_atol": atol}, groups, preset, prefix, user_options)
 
-    def _configure(self, groups: Groups, preset: str, prefix: str, user_options: tuple[str, ...]) -> None:
+    def _configure(
+        self, newton: Options, groups: Groups, preset: str, prefix: str, user_options: tuple[str, ...]
+    ) -> None:
         layout, comm = self.layout, self.layout.comm
         groups = layout.present(groups)
         linear = DIRECT if preset == "direct" else block_preconditioner(tuple(groups))
-        set_options(prefix, {**NEWTON, "snes_atol": self._atol, **linear}, user_options)
+        set_options(prefix, {**newton, **linear}, user_options)
         inner = PETSc.PC().create(comm)
         inner.setOptionsPrefix(prefix)
         inner.setOperators(self._matrix, self._matrix)
@@ -189,10 +205,10 @@ class NewtonSolver:
     def _shorten(self, x: PETSc.Vec, step: PETSc.Vec) -> bool:
         """Keep the update x - step within the bounds."""
         assert self._guard is not None
-        share = self._guard.limit(x.array_r, step.array_r)
-        if share < 1.0:
-            step.scale(share)
-        return share < 1.0
+        changed = self._guard.limit(x.array_r, step.array_w)
+        if changed:
+            step.stateIncrease()
+        return changed
 
     # solving --------------------------------------------------------------------------------------------------
 
@@ -210,41 +226,69 @@ class NewtonSolver:
         border = self.border
         border.control = control or Control("current", current)
         border.slopes = border.control.slopes(current, 0.0)
+        self._preconditioner.shares = []
         target = self.x.array_w
         border.set_last(target, current)
         self._u.placeArray(target[: border.size])
         self.transfer.to_vector(self.values, self._u)
         self._u.resetArray()
         del target
-        self.snes.solve(None, self.x)
-        reason, newton = self.snes.getConvergedReason(), self.snes.getIterationNumber()
-        info = SolveInfo(newton, self._krylov, self.snes.getFunctionNorm())
-        if not self._converged(reason, info.residual):
-            if self._applied:
-                self._applied.set(current)
-            raise self._failure(reason, info)
+        info, reason = self._iterate(whole=False)
+        if reason == _Reason.DIVERGED_LINE_SEARCH and self._guard and self._guard.active:
+            more, reason = self._iterate(whole=True)
+            info = SolveInfo(info.newton + more.newton, self._krylov, more.residual)
+        failure = None if self._converged(reason, info.residual) else self._failure(reason, info)
+        if failure is None and self._share_of_power() < -LIMIT_OF_POWER:
+            failure = SolverFailure(f"Newton's method found the lower of two voltages: {self._at_limit()}")
+        if failure:
+            raise failure
         self._take(self.x)
         return info
 
+    def _iterate(self, *, whole: bool) -> tuple[SolveInfo, int]:
+        """Newton's method from the present x; iterations, and PETSc's reason for stopping."""
+        if self._guard:
+            self._guard.whole = whole
+        self.snes.solve(None, self.x)
+        # not PETSc's norm, which is an old one where the first residual is infinite
+        norm = self._residuals[-1] if self._residuals else np.inf
+        info = SolveInfo(self.snes.getIterationNumber(), self._krylov, norm)
+        return info, self.snes.getConvergedReason()
+
     def _converged(self, reason: int, residual: float) -> bool:
         near = residual <= ROUNDING * self._atol
-        if reason == PETSc.SNES.ConvergedReason.CONVERGED_SNORM_RELATIVE:
+        if reason == _Reason.CONVERGED_SNORM_RELATIVE:
             return near or residual <= STALLED * self._residuals[0]
         return reason > 0 or near
 
     def _failure(self, reason: int, info: SolveInfo) -> SolverFailure:
         """What failed, and where."""
+        if min(self._preconditioner.shares, default=1.0) < LIMIT_OF_POWER:
+            return SolverFailure(f"Newton's method failed after {info.newton} iterations: {self._at_limit()}")
         if self._complaint is not None:
             return self._complaint
-        ksp = self.snes.ksp.getConvergedReason()
-        text = f"Newton's method failed after {info.newton} iterations (residual {info.residual:.2e}"
+        why = REASONS.get(reason, f"SNES reason {reason}")
+        text = f"Newton's method failed after {info.newton} iterations (residual {info.residual:.2e}, {why}"
+        if reason == _Reason.DIVERGED_LINEAR_SOLVE:
+            text += f", KSP reason {self.snes.ksp.getConvergedReason()}"
+        text += ")"
         if self._places:
             rows = self._f.array_r[: self.border.size]
-            text += f"): {largest_entry(self.layout, rows, self._places)}"
+            text += f": {largest_entry(self.layout, rows, self._places)}"
             if self._guard:
                 text += self._guard.complaint(self._places)
-            return SolverFailure(f"{text} (SNES reason {reason}, KSP reason {ksp})")
-        return SolverFailure(f"{text}, SNES reason {reason}, KSP reason {ksp})")
+        return SolverFailure(text)
+
+    def _share_of_power(self) -> float:
+        """d(i V)/di of the last Newton step, as a share of V; 1 if no power is given."""
+        shares = self._preconditioner.shares
+        return shares[-1] if shares else 1.0
+
+    def _at_limit(self) -> str:
+        return (
+            f"the power {self.border.control.value:g} is beyond or near the most that the cell gives (at i_app = "
+            f"{self._current:.4g}, V = {self._voltage:.4g} more current hardly gives more power)"
+        )
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""

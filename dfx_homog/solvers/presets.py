@@ -18,6 +18,9 @@ NEWTON: Options = {
     "snes_max_it": 12,
 }
 
+# Switching on: from equilibrium to potentials far from it, step by step up the exponentials of the kinetics.
+START: Options = {**NEWTON, "snes_max_it": 40}
+
 DIRECT: Options = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
 
 MULTIGRID: Options = {
