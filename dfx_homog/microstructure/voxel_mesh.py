@@ -10,6 +10,8 @@ The interface is the staircase of the voxels' faces, whose area does not tend to
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ def voxel_cell(name: str, spec: Any, folder: Path | None) -> UnitCell:
     """The unit cell of the image that a table of the run file describes; on one rank. Raises BadInput."""
     from dfx_homog.voxels.image import load_grid  # only here: that folder builds on this one
 
+    if spec.geometry != "image":  # which is read in any case
+        _check_size((int(spec.voxels),) * int(spec.dim))
     try:
         grid = load_grid(MPI.COMM_SELF, name, spec, folder or Path())
     except BadInput as error:  # the caller names the table too
@@ -42,11 +46,14 @@ def voxel_cell(name: str, spec: Any, folder: Path | None) -> UnitCell:
             f"crop: the edges of the image are {', '.join(f'{e:.6g}' for e in grid.edges)} of its first "
             "(allowed: equal edges, for a unit cell; use crop or voxel_size)"
         )
-    if grid.voxels > LARGEST:
-        raise BadInput(
-            f"crop: {' x '.join(map(str, shape))} voxels are too many for a mesh (allowed: {LARGEST} in all)"
-        )
+    _check_size(shape)
     return voxel_unit_cell(name, grid.is_solid[grid.codes].reshape(shape), int(spec.order))
+
+
+def _check_size(shape: Sequence[int]) -> None:
+    if math.prod(shape) > LARGEST:
+        size = " x ".join(map(str, shape))
+        raise BadInput(f"geometry: {size} voxels are too many for a mesh (allowed: {LARGEST} in all)")
 
 
 def voxel_unit_cell(name: str, solid: NDArray[np.bool_], order: int = 1) -> UnitCell:

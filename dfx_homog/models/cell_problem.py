@@ -178,12 +178,16 @@ class CellProblem:
         part = np.append(parts.joined[0], -1)[parts.label]  # label -1 is last
         inside = np.flatnonzero(parts.conducts[cell.phase])
         owner, count = part[cell.cells[inside, 0]], int(part.max(initial=-1)) + 1
+        # the phase may reach a node of a face from the other side of the torus only
+        lower = np.full(size, -1)
+        np.maximum.at(lower, cell.canonical, part)
+        of_node = lower[cell.canonical]
         weights = cell.nodal_weights()[inside]
         measure = np.bincount(owner, weights.sum(axis=1), count)
         for j in range(len(fields)):
             total = np.einsum("ck,ck->c", weights, values[cell.cells[inside], j])
             mean = np.bincount(owner, total, count) / measure
-            values[:, j] -= np.append(mean, 0.0)[part[cell.canonical]]
+            values[:, j] -= np.append(mean, 0.0)[of_node]
         return values
 
 
