@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
-from dfx_homog.solvers.timestepping import Quotient, TimeStep
+from dfx_homog.solvers.timestepping import Quotient, TimeStep, equal_steps, quotient
 
 WAVY: dict[str, Any] = {"geometry": "wavy", "w0": 0.27, "w1": 0.12, "w2": 0.0}
 SEPARATOR: dict[str, Any] = {"geometry": "electrolyte"}
@@ -111,6 +112,21 @@ def slope(sizes: Sequence[float], errors: Any) -> Any:
 
 def step(index: int, dt: float, current: float, quotient: Quotient) -> TimeStep:
     return TimeStep(index, index * dt, dt, Control("current", current), quotient, 0)
+
+
+def time_steps(protocol: list[tuple[Control, float]], dt: float, scheme: str) -> list[TimeStep]:
+    """Steps through (control, duration) pairs, each divided into equal ones; BDF2 starts each with an Euler step."""
+    steps: list[TimeStep] = []
+    start = 0.0
+    for number, (control, duration) in enumerate(protocol):
+        count = equal_steps(duration, dt)
+        size = duration / count
+        for k in range(count):
+            time = start + (k + 1) * size
+            q = quotient(scheme, size, [size] if k else [])
+            steps.append(TimeStep(len(steps) + 1, time, size, replace(control, time=time), q, number))
+        start += duration
+    return steps
 
 
 class Problem:

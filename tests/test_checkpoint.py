@@ -22,7 +22,8 @@ from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.interrupt import Interrupt
-from dfx_homog.studies.march import March, march
+from dfx_homog.studies.march import march
+from dfx_homog.studies.outcome import March
 from dfx_homog.studies.progress import Log
 
 WORLD = MPI.COMM_WORLD

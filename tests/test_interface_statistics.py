@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mpi4py import MPI
-from wavy import NO_DOUBLE_LAYER, build, follow, largest_difference, mirrored, simulate, wavy_run
+from wavy import (
+    NO_DOUBLE_LAYER,
+    build,
+    follow,
+    largest_difference,
+    mirrored,
+    protocol_steps,
+    simulate,
+    wavy_run,
+)
 
 from dfx_homog import _compat
 from dfx_homog.models.fields import PHI_E, PHI_S
@@ -20,7 +29,6 @@ from dfx_homog.models.interface_statistics import (
 )
 from dfx_homog.runfile import Run
 from dfx_homog.solvers.control import Control
-from dfx_homog.studies.march import protocol_steps
 
 MODELS = ("resolved", "homogenised")
 #: Laws that make every mechanism of heat depend on the temperature.

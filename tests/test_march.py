@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import time_steps
 from mpi4py import MPI
 from wavy import NO_DOUBLE_LAYER, build, wavy_run
 
 from dfx_homog.errors import SolverFailure
-from dfx_homog.models.history import COLUMNS, Balance, Ledger
+from dfx_homog.models.history import COLUMNS, MORE_COLUMNS, Balance, Ledger
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.solvers.control import Control
-from dfx_homog.solvers.timestepping import time_steps
-from dfx_homog.studies.march import March, march
+from dfx_homog.solvers.timestepping import TimeStep, bdf2, euler
+from dfx_homog.studies.march import march
+from dfx_homog.studies.outcome import March
 from dfx_homog.studies.progress import Log
 from dfx_homog.studies.simulate import run_homogenised, run_resolved
 
@@ -165,8 +167,9 @@ def test_order_of_events_and_columns(tmp_path: Path) -> None:
         result = march(model, run, tmp_path / "h.csv", log, "x", lambda i, t: states.append((i, t)))  # type: ignore[arg-type]
     assert model.calls == ["on 0.3", "step 1 0.3", "accept", "step 2 0.1", "accept"]
     assert states == [(0, 0.0), (1, 0.02), (2, 0.04)]
-    assert [list(row) for row in result.rows] == [list(COLUMNS)] * 3
-    assert (tmp_path / "h.csv").read_text().splitlines()[0] == INTERFACE == ",".join(COLUMNS)
+    assert [set(row) for row in result.rows] == [{*COLUMNS, *MORE_COLUMNS}] * 3
+    assert (tmp_path / "h.csv").read_text().splitlines()[0] == ",".join((INTERFACE, *MORE_COLUMNS))
+    assert ",".join(COLUMNS) == INTERFACE
     first, second, third = result.rows
     assert (first["newton"], first["krylov"], first["lithium_error"]) == (0, 0, 0)
     assert (second["newton"], second["krylov"]) == (2, 12)
@@ -178,13 +181,20 @@ def test_order_of_events_and_columns(tmp_path: Path) -> None:
 
 
 def test_ledger() -> None:
-    """Errors relative to the inventory, the current, and the largest heat so far."""
+    """Errors relative to the inventory, the current, and the largest heat and current so far."""
     ledger = Ledger((2.0, -4.0), isothermal=False)
-    assert ledger.first() == {"lithium_error": 0.0, "charge_error": 0.0, "energy_error": 0.0}
+    names = ("lithium_error", "charge_error", "energy_error", "charge_error_run")
+    assert ledger.first(0.5) == dict.fromkeys(names, 0.0)
     found = ledger.errors(Balance((2.0, -4.4), (0.0, 0.0), (10.0, -9.0)), 1.0)
-    assert found == pytest.approx({"lithium_error": 0.1, "charge_error": 1.0, "energy_error": 0.1})
-    later = ledger.errors(Balance((2.0, -4.0), (-1.0, 1.0), (2.0, -1.0)), -1.0)
-    assert later == pytest.approx({"lithium_error": 0.0, "charge_error": 0.0, "energy_error": 0.1})
+    assert found == pytest.approx(dict(zip(names, (0.1, 1.0, 0.1, 1.0), strict=True)))
+    later = ledger.errors(Balance((2.0, -4.0), (-0.1, 0.1), (2.0, -1.0)), -0.2)
+    assert later == pytest.approx(dict(zip(names, (0.0, 0.5, 0.1, 0.1), strict=True)))
+    rest = ledger.errors(Balance((2.0, -4.0), (1e-9, 0.0), (2.0, -2.0)), 0.0)
+    assert rest == pytest.approx(dict(zip(names, (0.0, 1e3, 0.0, 1e-9), strict=True)))
+    again = Ledger((2.0, -4.0), isothermal=False, **ledger.largest())
+    assert again.errors(Balance((2.0, -4.0), (0.1, 0.0), (1.0, 0.0)), 0.0) == pytest.approx(
+        dict(zip(names, (0.0, 1e11, 0.1, 0.1), strict=True))
+    )
     assert np.isnan(
         Ledger((1.0, 1.0), isothermal=True).errors(Balance((1.0, 1.0), (1.0, -1.0), (1.0,)), 1.0)[
             "energy_error"
@@ -193,26 +203,49 @@ def test_ledger() -> None:
 
 
 def test_checks_leave_out_the_first_state() -> None:
-    first = {**dict.fromkeys(COLUMNS, 0.0), "newton": 9.0}
-    second = {**dict.fromkeys(COLUMNS, 0.0), "newton": 3.0, "charge_error": 1e-12}
+    first = {**dict.fromkeys((*COLUMNS, *MORE_COLUMNS), 0.0), "newton": 9.0}
+    second = {**dict.fromkeys((*COLUMNS, *MORE_COLUMNS), 0.0), "newton": 3.0, "charge_error": 1e-12}
     found = March([first, second], [4, 6], 1.0).checks()
     assert (found["newton_max"], found["charge_error"]) == (3, 1e-12)
     assert (found["krylov_max"], found["krylov_mean"]) == (6, 5.0)
 
 
+class Counter(Recorder):
+    """A model that takes any number of steps and keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.steps: list[TimeStep] = []
+
+    def advance(self, step: TimeStep) -> Any:
+        self.steps.append(step)
+        return super().advance(step)
+
+    def balance(self) -> Balance:
+        return Balance((2.0, 4.0), (0.0, 0.0), (1.0, -1.0))
+
+
+@pytest.mark.parametrize("scheme", ["backward-euler", "bdf2"])
 @pytest.mark.parametrize(
     ("duration", "count"), [(0.1, 5), (0.11, 6), (0.01, 1), (0.02 * 7, 7), (0.1 + 0.2, 15)]
 )
-def test_every_protocol_step_is_divided_evenly(duration: float, count: int) -> None:
-    steps = list(
-        time_steps(
-            [(Control("current", 1.0), duration), (Control("current", 0.0), 0.04)], 0.02, "backward-euler"
-        )
-    )
-    assert [s.protocol_step for s in steps] == [0] * count + [1, 1]
-    assert [s.index for s in steps] == list(range(1, count + 3))
-    assert [s.control.value for s in steps] == [1.0] * count + [0.0, 0.0]
-    assert steps[count - 1].time == pytest.approx(duration, abs=1e-15)
-    assert steps[-1].time == pytest.approx(duration + 0.04)
-    assert all(s.dt <= 0.02 * (1 + 1e-8) for s in steps)
-    assert np.diff([0.0, *(s.time for s in steps)]) == pytest.approx([s.dt for s in steps])
+def test_every_protocol_step_is_divided_evenly(
+    duration: float, count: int, scheme: str, tmp_path: Path
+) -> None:
+    """Whole numbers of steps, no longer than dt; each protocol step starts with Euler; times add up."""
+    steps = f"{{current=1.0, duration={duration!r}}}, {{current=0.0, duration=0.04}}"
+    run, model = wavy_run(f"protocol.steps=[{steps}]", f'time.scheme="{scheme}"'), Counter()
+    with Log(MPI.COMM_SELF, tmp_path, quiet=True) as log:
+        march(model, run, tmp_path / "h.csv", log, "x")  # type: ignore[arg-type]
+    taken = model.steps
+    assert [s.protocol_step for s in taken] == [0] * count + [1, 1]
+    assert [s.index for s in taken] == list(range(1, count + 3))
+    assert [s.control.value for s in taken] == [1.0] * count + [0.0, 0.0]
+    assert [s.control.time for s in taken] == [s.time for s in taken]
+    assert taken[count - 1].time == duration
+    assert taken[-1].time == pytest.approx(duration + 0.04)
+    assert all(s.dt <= 0.02 * (1 + 1e-8) for s in taken)
+    assert np.diff([0.0, *(s.time for s in taken)]) == pytest.approx([s.dt for s in taken])
+    for s in taken:
+        first = s.index in (1, count + 1) or scheme == "backward-euler"
+        assert s.quotient == (euler if first else bdf2)(s.dt)

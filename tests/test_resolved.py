@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from helpers import time_steps
 from mpi4py import MPI
 from wavy import (
     NO_DOUBLE_LAYER,
@@ -28,8 +29,7 @@ from dfx_homog.models.history import Row
 from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.solvers.control import Control
-from dfx_homog.solvers.timestepping import time_steps
-from dfx_homog.studies.march import March
+from dfx_homog.studies.outcome import March
 
 #: VERIFICATION section 4: V at TIMES for N = 5 and 10 unit cells.
 TABLE = {

@@ -19,8 +19,7 @@ from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import coefficients
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.transient import TransientModel
-from dfx_homog.solvers.control import Control
-from dfx_homog.solvers.timestepping import Quotient, bdf2, euler, time_steps
+from dfx_homog.solvers.timestepping import Quotient, bdf2, euler
 
 ORDER = {"euler": 1, "bdf2": 2}
 
@@ -41,25 +40,6 @@ def test_quotients_are_exact_for_polynomials() -> None:
         for degree in range(scheme + 1):
             assert applied(q, degree, t, dt) == pytest.approx(degree * t ** (degree - 1), abs=1e-12)
         assert abs(applied(q, scheme + 1, t, dt) - (scheme + 1) * t**scheme) > 1e-3
-
-
-def test_steps_of_a_protocol() -> None:
-    """Whole numbers of steps, no longer than dt; each protocol step starts with Euler; times add up."""
-    steps = list(time_steps([(Control("current", 0.2), 0.5), (Control("voltage", -0.1), 0.25)], 0.1, "bdf2"))
-    assert [s.protocol_step for s in steps] == [0] * 5 + [1] * 3
-    assert [s.index for s in steps] == list(range(1, 9))
-    assert [(s.control.kind, s.control.value) for s in steps] == [("current", 0.2)] * 5 + [
-        ("voltage", -0.1)
-    ] * 3
-    assert [s.control.time for s in steps] == [s.time for s in steps]
-    assert np.allclose(
-        [s.time for s in steps], [0.1, 0.2, 0.3, 0.4, 0.5, 0.5 + 0.25 / 3, 0.5 + 0.5 / 3, 0.75]
-    )
-    for s in steps:
-        assert s.quotient == (euler if s.index in (1, 6) else bdf2)(s.dt)
-    assert all(
-        s.quotient == euler(s.dt) for s in time_steps([(Control("current", 1.0), 1.0)], 0.3, "backward-euler")
-    )
 
 
 # resolved model, manufactured -------------------------------------------------------------------------------------

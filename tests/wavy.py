@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers import time_steps
 from mpi4py import MPI
 
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import REGIONS, Run, load
-from dfx_homog.studies.march import March, march
+from dfx_homog.solvers.control import Control
+from dfx_homog.solvers.timestepping import TimeStep
+from dfx_homog.studies.march import march
+from dfx_homog.studies.outcome import March
 from dfx_homog.studies.progress import Log
 from dfx_homog.studies.setup import Problem
 
@@ -118,6 +122,12 @@ def build(run: Run, model: str = "resolved", comm: MPI.Comm = MPI.COMM_WORLD) ->
     if model == "resolved":
         return problem.resolved(cells, run.cell.periods)
     return problem.homogenised(cells, problem.effective_media(cells))
+
+
+def protocol_steps(run: Run) -> list[TimeStep]:
+    """All time steps of a run file with constant currents."""
+    protocol = [(Control("current", float(s.current or 0.0)), s.duration or 0.0) for s in run.protocol.steps]
+    return time_steps(protocol, run.time.dt, run.time.scheme)
 
 
 def follow(model: TransientModel, run: Run, on_state: Callable[[int, float], None] | None = None) -> March:

@@ -26,10 +26,13 @@ def _free(out: Path, comm: MPI.Intracomm) -> Path:
 class FieldWriter:
     """Writes every field of a model, and those on Gamma, as scalars on the model's mesh, NaN where they do not live.
 
-    Opens in ParaView (ADIOS2 VTX reader). Collective.
+    Opens in ParaView (ADIOS2 VTX reader). active: if not, nothing is written. Collective.
     """
 
-    def __init__(self, model: TransientModel, out: Path):
+    def __init__(self, model: TransientModel, out: Path, *, active: bool = True):
+        self._active, self._written = active, -1.0
+        if not active:
+            return
         space = model.forms.space
         scalar = fem.functionspace(space.mesh, ("Lagrange", space.element.basix_element.degree))
         self._model = model
@@ -41,7 +44,10 @@ class FieldWriter:
         self._writer = _compat.vtx_writer(space.mesh.comm, _free(out, space.mesh.comm), self._functions)
 
     def write(self, time: float) -> None:
-        """Append the new state."""
+        """Append the new state, unless the last one written is of the same time."""
+        if not self._active or time == self._written:
+            return
+        self._written = time
         values = np.where(self._model.visible, self._model.values, np.nan)
         target, source = self._map
         surface = self._model.interface.nodal()
@@ -56,4 +62,5 @@ class FieldWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        if self._active:
+            self._writer.close()

@@ -22,6 +22,8 @@ COLUMNS = (
     "krylov",
     "seconds",
 )
+#: Columns of a ledger that come after those of the model.
+MORE_COLUMNS = ("charge_error_run",)
 Row = dict[str, float]
 
 
@@ -45,25 +47,49 @@ class Ledger:
     """Conservation errors as history.csv defines them, from the first state on.
 
     lithium: inventories (solid, electrolyte) of the first state; isothermal: the energy identity does not apply;
-    largest_term: of the energy identity so far, for a run that goes on from a checkpoint
+    largest_term, largest_current: of the energy identity and |i_app| so far, for a run that goes on from a checkpoint
     """
 
-    def __init__(self, lithium: tuple[float, float], *, isothermal: bool, largest_term: float = 0.0):
+    def __init__(
+        self,
+        lithium: tuple[float, float],
+        *,
+        isothermal: bool,
+        largest_term: float = 0.0,
+        largest_current: float = 0.0,
+    ):
         self.start, self._isothermal = lithium, isothermal
-        self.largest_term = largest_term
+        self.largest_term, self.largest_current = largest_term, largest_current
 
-    def first(self) -> Row:
-        """Errors of the first state: nothing has happened yet."""
-        return {"lithium_error": 0.0, "charge_error": 0.0, "energy_error": self._energy(0.0)}
+    def largest(self) -> dict[str, float]:
+        """The largest terms so far."""
+        return {"largest_term": self.largest_term, "largest_current": self.largest_current}
+
+    def first(self, current: float) -> Row:
+        """Errors of the first state, with its applied current: nothing has happened yet."""
+        self.largest_current = max(self.largest_current, abs(current))
+        return self._row(0.0, 0.0, 0.0, 0.0)
 
     def errors(self, balance: Balance, current: float) -> Row:
-        """Errors of a state after a step with the given applied current."""
+        """Errors of a state after a step with the given applied current.
+
+        charge_error is relative to that current, charge_error_run, which has a meaning in a rest too, to the largest
+        one so far.
+        """
         drift = [abs(now - then) / abs(then) for now, then in zip(balance.lithium, self.start, strict=True)]
         n, p = balance.interface
-        charge = max(abs(n - current), abs(p + current)) / max(abs(current), 1e-12)
+        charge = max(abs(n - current), abs(p + current))
+        self.largest_current = max(self.largest_current, abs(current))
         self.largest_term = max(self.largest_term, *(abs(t) for t in balance.heating))
         energy = abs(sum(balance.heating)) / max(self.largest_term, 1e-300)
-        return {"lithium_error": max(drift), "charge_error": charge, "energy_error": self._energy(energy)}
+        return self._row(
+            max(drift), charge / max(abs(current), 1e-12), energy, charge / max(self.largest_current, 1e-12)
+        )
 
-    def _energy(self, error: float) -> float:
-        return float("nan") if self._isothermal else error
+    def _row(self, lithium: float, charge: float, energy: float, charge_run: float) -> Row:
+        return {
+            "lithium_error": lithium,
+            "charge_error": charge,
+            "energy_error": float("nan") if self._isothermal else energy,
+            "charge_error_run": charge_run,
+        }

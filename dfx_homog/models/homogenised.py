@@ -15,6 +15,7 @@ from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.history import Balance
 from dfx_homog.models.homogenised_interface import HomogenisedInterface
+from dfx_homog.models.local_error import Quantity
 from dfx_homog.models.meso import (
     C_E,
     GROUPS,
@@ -241,7 +242,7 @@ class HomogenisedModel(TransientModel):
         for points in self._points:
             points.particles.c = np.full_like(points.particles.c, points.electrode.c_s0)
         self._c_old = [points.particles.c for points in self._points]
-        self._c_older = self._c_old
+        self._c_older = self._c_oldest = self._c_old
 
     @property
     def rows(self) -> tuple[np.ndarray, int]:
@@ -259,6 +260,9 @@ class HomogenisedModel(TransientModel):
         ):
             tables[f"{name}_old"] = Table(rows[points.nodes], count, c)
             tables[f"{name}_older"] = Table(rows[points.nodes], count, c_older)
+        if self._oldest is not None:
+            for name, points, c in zip(ELECTRODES, self._points, self._c_oldest, strict=True):
+                tables[f"{name}_oldest"] = Table(rows[points.nodes], count, c)
         return tables
 
     def restore(self, tables: dict[str, FloatArray]) -> None:
@@ -266,6 +270,8 @@ class HomogenisedModel(TransientModel):
         super().restore(tables)
         self._c_old = [tables[f"{name}_old"] for name in ELECTRODES]
         self._c_older = [tables[f"{name}_older"] for name in ELECTRODES]
+        if self._oldest is not None:
+            self._c_oldest = [tables[f"{name}_oldest"] for name in ELECTRODES]
         for points, c in zip(self._points, self._c_old, strict=True):
             points.particles.c = c
             points.at = None
@@ -302,8 +308,24 @@ class HomogenisedModel(TransientModel):
     def accept(self) -> None:
         """Make the new state the old one."""
         self.remember()
+        self._c_oldest = self._c_older
         self._c_older = self._c_old
         self._c_old = [points.particles.c for points in self._points]
+
+    def begin_again(self) -> None:
+        """As in `TransientModel`, particles too."""
+        super().begin_again()
+        for points, c in zip(self._points, self._c_old, strict=True):
+            points.particles.c = c
+            points.at = None
+
+    def memory(self) -> list[Quantity]:
+        """As in `TransientModel`, with the concentrations in all particles as one field c_s."""
+        states = [[points.particles.c for points in self._points], self._c_old, self._c_older]
+        if self._oldest is not None:
+            states.append(self._c_oldest)
+        particles = tuple(np.concatenate([c.ravel() for c in state]) for state in states)
+        return [Quantity(particles), *super().memory()]
 
     # what is measured -----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
 from dfx_homog.models.history import COLUMNS, Balance, Row
 from dfx_homog.models.interface_statistics import Interface
+from dfx_homog.models.local_error import Quantity
 from dfx_homog.models.state import State, Table
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.control import Control
@@ -24,6 +25,9 @@ from dfx_homog.solvers.timestepping import TimeStep
 NEARLY = (
     0.05  # share of its range from which on a concentration counts as exhausted when Newton's method fails
 )
+
+
+LEAST_TEMPERATURE = 0.1  # size of the temperature rise that its error is measured against at least
 
 
 class TransientModel(ABC):
@@ -42,6 +46,8 @@ class TransientModel(ABC):
     active: Flags
     fixed: Flags
     interface: Interface
+    _negative: np.ndarray
+    _oldest: FloatArray | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -75,7 +81,7 @@ class TransientModel(ABC):
 
         negative: (nodes,) true on the negative side of the separator
         """
-        p = self.physics
+        p, self._negative = self.physics, negative
         u_n, u_p = (float(e.ocp.numpy(c=e.c_s0 / e.c_max, T=p.T_initial)) for e in (p.negative, p.positive))
         values = self.values
         values[:, self.component("Phi_s")] = np.where(negative, 0.0, u_p - u_n)
@@ -87,8 +93,45 @@ class TransientModel(ABC):
         """Shift new -> old -> older, `depth` times."""
         forms = self.forms
         for _ in range(depth):
+            if self._oldest is not None:
+                self._oldest[:] = forms.u2.x.array
             forms.u2.x.array[:] = forms.u1.x.array
             forms.u1.x.array[:] = forms.u.x.array
+
+    def keep_oldest(self) -> None:
+        """From now on remember three states, as extrapolation by a parabola needs; `state` has them all."""
+        self._oldest = self.forms.u2.x.array.copy()
+
+    def begin_again(self) -> None:
+        """Put the old state where the next step starts from, after one that failed."""
+        self.forms.u.x.array[:] = self.forms.u1.x.array
+
+    def memory(self) -> list[Quantity]:
+        """Everything that has a time derivative: new and remembered states at this rank's own nodes.
+
+        Concentrations, T, and the jump Phi_s - Phi_e on Gamma of each electrode with a double layer.
+        """
+        forms, width = self.forms, len(self.fields)
+        own = int(forms.space.dofmap.index_map.size_local)
+        arrays = [forms.u.x.array, forms.u1.x.array, forms.u2.x.array]
+        states = [
+            a.reshape(-1, width)[:own] for a in (*arrays, *([self._oldest] * (self._oldest is not None)))
+        ]
+        active = self.active[:own]
+        found = []
+        for name in ("c_s", "c_e", "T"):
+            if name in self.fields and not (name == "T" and self.physics.isothermal):
+                column = self.component(name)
+                here = active[:, column]
+                found.append(
+                    Quantity(tuple(s[here, column] for s in states), LEAST_TEMPERATURE * (name == "T"))
+                )
+        solid, pores = self.component("Phi_s"), self.component("Phi_e")
+        negative, p = self._negative[:own], self.physics
+        charged = (negative & (p.negative.C > 0)) | (~negative & (p.positive.C > 0))
+        both = active[:, solid] & active[:, pores] & charged
+        found.append(Quantity(tuple(s[both, solid] - s[both, pores] for s in states)))
+        return found
 
     @property
     @abstractmethod
@@ -96,16 +139,21 @@ class TransientModel(ABC):
         """(nodes,) number of each local node, independent of the number of ranks, and how many there are."""
 
     def state(self) -> State:
-        """What a run needs to go on after an accepted step: old and older fields."""
+        """What a run needs to go on after an accepted step: old and older fields, the oldest if they are kept."""
         rows, count = self.rows
         width = len(self.fields)
         old, older = (f.x.array.reshape(-1, width)[: self.nodes] for f in (self.forms.u1, self.forms.u2))
-        return {"old": Table(rows, count, old), "older": Table(rows, count, older)}
+        tables = {"old": Table(rows, count, old), "older": Table(rows, count, older)}
+        if self._oldest is not None:
+            tables["oldest"] = Table(rows, count, self._oldest.reshape(-1, width)[: self.nodes])
+        return tables
 
     def restore(self, tables: dict[str, FloatArray]) -> None:
         """Take up a state: tables as `state` has them."""
         for function, name in ((self.forms.u1, "old"), (self.forms.u2, "older")):
             function.x.array.reshape(-1, len(self.fields))[: self.nodes] = tables[name]
+        if self._oldest is not None:
+            self._oldest.reshape(-1, len(self.fields))[: self.nodes] = tables["oldest"]
         self.forms.u.x.array[:] = self.forms.u1.x.array
 
     def set_step(self, step: TimeStep) -> None:

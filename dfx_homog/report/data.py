@@ -132,8 +132,9 @@ class Study:
         """Number of time steps of the protocol; None where it cannot be known (adaptive steps, stop criteria)."""
         table, protocol = self.run.get("time", {}), self.run.get("protocol", {}).get("steps", [])
         dt = number(table.get("dt"))
+        early = any(isinstance(step, dict) and {"until", "current_file"} & set(step) for step in protocol)
         durations = [number(step.get("duration")) for step in protocol if isinstance(step, dict)]
-        if table.get("adaptive") or not dt or not durations or None in durations:
+        if table.get("adaptive") or not dt or not durations or None in durations or early:
             return None
         return sum(
             max(1, math.ceil(duration / dt * (1 - 1e-9))) for duration in durations if duration is not None

@@ -24,7 +24,7 @@ def check_cooling(run: Run, command: str, dim: int) -> None:
             if h.depends_on(unknown):
                 known = ", ".join(f"y{i}" for i in range(1, dim + 1))
                 raise run.problem(key, f"{command} does not know {unknown} here (allowed: t, {known})")
-        times = np.linspace(0.0, sum(step.duration for step in run.protocol.steps), TIMES)
+        times = np.linspace(0.0, sum(step.longest or 0.0 for step in run.protocol.steps), TIMES)
         t, *sides = np.meshgrid(times, *(np.linspace(0.0, width, PLACES) for width in widths))
         with np.errstate(all="ignore"):
             values = h.numpy(t=t, y1=np.full_like(t, y1), **{f"y{i + 2}": y for i, y in enumerate(sides)})

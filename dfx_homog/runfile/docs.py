@@ -19,13 +19,11 @@ from dfx_homog.runfile.models import (
     Electrode,
     Homogenised,
     Parameters,
-    Protocol,
     Run,
     Rve,
     Solver,
-    Step,
-    Time,
 )
+from dfx_homog.runfile.protocol import Output, Protocol, Step, Time
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.voxels import STEPS
 
@@ -37,6 +35,7 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[protocol]", Protocol),
     ("entries of protocol.steps", Step),
     ("[time]", Time),
+    ("[output]", Output),
     ("[solver]", Solver),
     ("[homogenised]", Homogenised),
     ("[convergence]", Convergence),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
@@ -14,10 +14,10 @@ from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.base import Table, wrong
 from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
+from dfx_homog.runfile.protocol import Output, Protocol, Time
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.types import (
     Accuracy,
-    Allowed,
     BelowCapacity,
     Conditions,
     Cooling,
@@ -38,7 +38,6 @@ from dfx_homog.runfile.types import (
     Quantity,
     Ranks,
     ReversibleHeat,
-    Scheme,
     Sizes,
     Units,
     VoxelMethod,
@@ -177,43 +176,6 @@ class Parameters(Table):
             raise wrong(f"{name}.Pi", '"auto" needs gamma > 0, because ocp depends on T')
 
 
-class Step(Table):
-    """One entry of protocol.steps."""
-
-    LATER: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("voltage", "power", "current_file", "until"), "give current and duration"
-    )
-
-    current: Number = Field(description="applied current, > 0 is discharge")
-    duration: Positive = Field(description="length in time")
-
-
-class Protocol(Table):
-    """[protocol]"""
-
-    LATER: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("v_min", "v_max", "T_max"), "steps end by their duration"
-    )
-
-    steps: Annotated[
-        tuple[Step, ...], Allowed("a list of tables { current = …, duration = … }, at least one")
-    ] = Field(min_length=1, description="what is applied, one after the other")
-
-
-class Time(Table):
-    """[time]"""
-
-    scheme: Scheme = Field(
-        default="backward-euler",
-        description="time scheme; bdf2 starts each protocol step with one Euler step",
-    )
-    dt: Positive = Field(description="longest time step; every protocol step is divided into equal ones")
-    adaptive: Off = Field(default=False, description="step size control")
-    tolerance: Positive = Field(
-        default=1e-4, description="local error a step with adaptive = true; without effect for fixed steps"
-    )
-
-
 class Solver(Table):
     """[solver]"""
 
@@ -295,6 +257,7 @@ class Run(Table):
     parameters: Parameters = Field(default=None, description="parameters")  # type: ignore[assignment]
     protocol: Protocol = Field(default=None, description="applied current")  # type: ignore[assignment]
     time: Time = Field(default=None, description="time steps")  # type: ignore[assignment]
+    output: Output = Field(default_factory=Output, description="moments at which fields are written")
     solver: Solver = Field(default_factory=Solver, description="solver")
     homogenised: Homogenised = Field(default_factory=Homogenised, description="meso model")
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="when the state is written")
@@ -321,6 +284,19 @@ class Run(Table):
                     "convergence.periods",
                     f"{list(b)} has another ratio of the regions than cell.periods = {list(a)}",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _within(self) -> Run:
+        """Limits and moments that the protocol can meet."""
+        if self.protocol is None:
+            return self
+        hottest, end = self.protocol.T_max, self.protocol.longest
+        if hottest is not None and self.parameters is not None and not hottest > self.parameters.T_initial:
+            raise wrong("protocol.T_max", f"{hottest:g} is not above T_initial: the run would end at once")
+        late = [t for t in self.output.times or () if end is not None and t > end * (1 + 1e-9)]
+        if late:
+            raise wrong("output.times", f"{late[0]:g} is after the end of the protocol, t = {end:g}")
         return self
 
     @property

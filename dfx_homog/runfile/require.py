@@ -10,6 +10,7 @@ from dfx_homog.runfile.cooling import check_cooling
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.plane import Electrolyte
+from dfx_homog.runfile.protocol import PLACES
 from dfx_homog.runfile.solid3d import RandomSpheres
 from dfx_homog.runfile.voxels import GaussianField, Image
 
@@ -30,7 +31,9 @@ def require(run: Run, command: str) -> None:
         _require_tables(run, command)
         _require_regions(run, command)
         dims = [spec.dim for spec in run.microstructure.values() if spec.dim is not None]
-        check_cooling(run, command, (dims[0] if dims else 3) if command == "resolved" else 1)
+        dim = (dims[0] if dims else 3) if command == "resolved" else 1
+        check_cooling(run, command, dim)
+        _require_known_places(run, command, dim)
     if command in ("homogenised", "convergence"):
         _require_constant_diffusivity(run, command)
 
@@ -155,6 +158,23 @@ def _coefficients(name: str, spec: Microstructure) -> Iterator[str]:
         yield from ("k_s", "rho_cp_s")
         if name in ELECTRODES:
             yield "sigma_s"
+
+
+def _require_known_places(run: Run, command: str, dim: int) -> None:
+    """Currents may vary over the collector of the resolved model, in the coordinates that it has."""
+    for number, step in enumerate(run.protocol.steps):
+        if dim == 1 and step.varies_in_place:
+            raise run.problem(
+                f"protocol.steps[{number}].current",
+                f"{command} cannot use a formula in y1, y2, y3 (allowed: a number, or a formula in t)",
+            )
+        for unknown in PLACES[dim:]:
+            if isinstance(step.applied, Expression) and step.applied.depends_on(unknown):
+                known = ", ".join(PLACES[:dim])
+                raise run.problem(
+                    f"protocol.steps[{number}].current",
+                    f"{command} does not know {unknown} here (allowed: t, {known})",
+                )
 
 
 def _require_constant_diffusivity(run: Run, command: str) -> None:

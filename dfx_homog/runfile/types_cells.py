@@ -85,7 +85,7 @@ def _interval(value: Any) -> tuple[int, int]:
     return first, end
 
 
-def _file(value: Any, info: ValidationInfo, suffixes: tuple[str, ...]) -> str:
+def existing_file(value: Any, info: ValidationInfo, suffixes: tuple[str, ...]) -> str:
     """The absolute path of a file that the run file names, relative to its folder or else to the working directory.
 
     Absolute, so that the run file that a study writes into its results leads to the same file.
@@ -224,12 +224,12 @@ Discretisation = Annotated[
 MeshFileName = Annotated[
     str,
     Allowed(f"name of a file that ends in {', '.join(MESH_FILES)}"),
-    PlainValidator(lambda v, info: _file(v, info, MESH_FILES)),
+    PlainValidator(lambda v, info: existing_file(v, info, MESH_FILES)),
 ]
 ImageFileName = Annotated[
     str,
     Allowed(f"name of a file that ends in {', '.join(IMAGE_FILES)}"),
-    PlainValidator(lambda v, info: _file(v, info, IMAGE_FILES)),
+    PlainValidator(lambda v, info: existing_file(v, info, IMAGE_FILES)),
 ]
 Labels = Annotated[
     tuple[int, ...],

@@ -106,8 +106,8 @@ def tile_unknowns(cell: UnitCell, *, inert: bool, isothermal: bool) -> int:
 
 def describe(run: Run) -> str:
     """The report of `check`. Raises BadInput for a microstructure that cannot be meshed."""
-    from dfx_homog.studies.march import step_count
     from dfx_homog.studies.setup import Problem  # only here: refusing a run file must not wait for DOLFINx
+    from dfx_homog.studies.stages import step_count
 
     meshes = run.meshes()
     plane = len(meshes) == len(run.microstructure) and all(spec.dim == 2 for spec in meshes.values())
@@ -124,11 +124,30 @@ def describe(run: Run) -> str:
     if not reasons["rve"]:
         lines.append(_describe_samples(run))
     if not reasons["homogenised"]:
-        end = sum(step.duration for step in run.protocol.steps)
-        steps = f"{step_count(run)} steps of at most {run.time.dt:g}"
-        lines.append(f"time: {steps} to t = {end:g}, {run.time.scheme}")
+        lines.append(_describe_time(run, step_count(run)))
         lines += _describe_models(run, cells, levels=not reasons["convergence"])
     return "\n".join(lines)
+
+
+def _describe_time(run: Run, count: int | None) -> str:
+    """Steps and end of the protocol, as far as they are known beforehand."""
+    protocol, time = run.protocol, run.time
+    early = any(step.until for step in protocol.steps) or any(
+        limit is not None for limit in (protocol.v_min, protocol.v_max, protocol.T_max)
+    )
+    most = "at most " if early else ""
+    if time.adaptive:
+        steps = f"steps chosen for a local error of {time.tolerance:g}, {time.dt:g} tried first, their number unknown"
+    elif count is None:
+        steps = f"steps of {time.dt:g}, their number unknown"
+    else:
+        steps = f"{most}{count} steps of at most {time.dt:g}"
+    end = (
+        "to conditions without a limit in time"
+        if protocol.longest is None
+        else f"to t = {protocol.longest:g}"
+    )
+    return f"time: {steps} {end}{' or a limit before' if early and protocol.longest is not None else ''}, {time.scheme}"
 
 
 def _describe_mesh(name: str, spec: MeshGeometry, cells: dict[str, UnitCell] | None) -> str:

@@ -24,13 +24,16 @@ from dfx_homog.studies import pictures
 from dfx_homog.studies.checkpoints import Checkpoints, fingerprint
 from dfx_homog.studies.comparison import FIELDS, Comparison, Errors
 from dfx_homog.studies.interrupt import Interrupt
-from dfx_homog.studies.march import March, json_row, march, moments, step_count
+from dfx_homog.studies.march import march
+from dfx_homog.studies.outcome import March, json_row
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.reference import MesoState, take_state
 from dfx_homog.studies.regions import geometry, left_out, lines
 from dfx_homog.studies.setup import Problem
+from dfx_homog.studies.stages import moments
 
 Json = dict[str, Any]
+COMPARED = 10  # states that are compared as fields, evenly spread, the last one included
 
 
 @dataclass
@@ -139,22 +142,44 @@ def _homogenised(study: Study) -> Reference:
     study.interrupt.stop_before("the homogenised model")
     model = study.problem.homogenised(study.cells, study.media)
     study.log.say(f"homogenised: {model.dofs} unknowns, {study.comm.size} ranks")
-    wanted = moments(step_count(run))
-    found = {index: study.kept(folder / f"state-{index:09d}.kept") for index in sorted(wanted)}
+    wanted = moments(run, COMPARED, run.output.times or ())
+    found = {index: study.kept(_state_file(folder, index)) for index in _known_states(study, folder)}
     states = {index: MesoState.from_arrays(data[1]) for index, data in found.items() if data}
 
-    def keep(index: int, _time: float) -> None:
-        if index in wanted:
-            states[index] = take_state(model)
-            path = folder / f"state-{index:09d}.kept"
-            kept.save(path, study.comm, study.key, {}, states[index].to_arrays())
+    def take(index: int) -> None:
+        states[index] = take_state(model)
+        kept.save(_state_file(folder, index), study.comm, study.key, {}, states[index].to_arrays())
 
-    keeper = study.keeper(folder, before=min((i for i in wanted if i not in states), default=None))
-    result = _whole(march(model, run, folder / "history.csv", study.log, "homogenised", keep, keeper))
+    def keep(index: int, time: float) -> None:
+        if index > 0 and (index, time) in wanted:
+            take(index)
+
+    lost = {index for index, data in found.items() if not data} | {
+        i for i in wanted.numbers if i not in states
+    }
+    keeper = study.keeper(folder, before=min(lost, default=None))
+    history = folder / "history.csv"
+    result = _whole(
+        march(
+            model, run, history, study.log, "homogenised", keep, keeper, outputs=wanted.times, followed=True
+        )
+    )
+    if len(result.rows) - 1 not in states:  # it ended before the last moment
+        take(len(result.rows) - 1)
     nodes = [p.particles.geometry.solid_nodes for p in model.points]
     reference = Reference(result, states, model.means(), model.dofs, (nodes[0], nodes[1]))
     model.destroy()
     return reference
+
+
+def _state_file(folder: Path, index: int) -> Path:
+    return folder / f"state-{index:09d}.kept"
+
+
+def _known_states(study: Study, folder: Path) -> list[int]:
+    """Numbers of the steps whose states an earlier call kept. Collective."""
+    numbers = [int(path.stem.removeprefix("state-")) for path in folder.glob("state-*.kept")]
+    return sorted(study.comm.bcast(numbers, root=0))
 
 
 def _level(
@@ -188,7 +213,10 @@ def _compared(study: Study, reference: Reference, model: ResolvedModel, folder: 
             keeper.notes["errors"][str(index)] = comparison.errors(reference.states[index])
 
     history = folder / "history.csv"
-    result = _whole(march(model, study.problem.run, history, study.log, label, compare, keeper))
+    follow = reference.march.taken
+    result = _whole(
+        march(model, study.problem.run, history, study.log, label, compare, keeper, follow=follow)
+    )
     last = reference.states[max(reference.states)]
     clouds = pictures.profiles(model, last, study.cells, reference.solid_nodes)
     write_arrays(folder / "profiles.npz", clouds, study.comm)
@@ -209,8 +237,8 @@ def _compared(study: Study, reference: Reference, model: ResolvedModel, folder: 
 
 
 def _whole(result: March) -> March:
-    """A run that got to its end: models that end at different times cannot be compared."""
-    if result.end is not None:
+    """A run that got to its end, or to a limit of the protocol: models that end apart cannot be compared."""
+    if result.end is not None and not result.stopped:
         raise SolverFailure(f"t = {result.rows[-1]['time']:g}: {result.end}; shorten the protocol")
     return result
 

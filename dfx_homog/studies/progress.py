@@ -63,19 +63,19 @@ class Log:
         if self._verbose:
             self.say(message)
 
-    def step(self, label: str, done: int, total: int, detail: str = "") -> None:
-        """Progress of a loop."""
+    def step(self, label: str, done: int, total: int | None, detail: str = "") -> None:
+        """Progress of a loop; total: None where it is not known."""
         if not self._active:
             return
-        message = f"{label}: {done}/{total}  {detail}"
+        message = f"{label}: {done}{'' if total is None else f'/{total}'}  {detail}"
         self._write(message)
         if self._quiet:
             return
         if sys.stderr.isatty():
             width = 24
-            bar = "#" * (width * done // max(total, 1))
+            bar = "" if total is None else f" [{'#' * (width * done // max(total, 1)):<{width}}]"
             print(
-                f"\r{label} [{bar:<{width}}] {done}/{total}  {detail}\x1b[K",
+                f"\r{label}{bar}{message.removeprefix(label)}\x1b[K",
                 end="",
                 file=sys.stderr,
                 flush=True,

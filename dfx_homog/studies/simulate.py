@@ -16,11 +16,12 @@ from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.interrupt import Interrupt
-from dfx_homog.studies.march import march, moments, step_count
+from dfx_homog.studies.march import march
 from dfx_homog.studies.progress import begin, finish
 from dfx_homog.studies.reference import take_state
 from dfx_homog.studies.regions import Json, geometry, lines
 from dfx_homog.studies.setup import Problem
+from dfx_homog.studies.stages import moments
 
 
 def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
@@ -69,14 +70,15 @@ def _simulate(
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
         for line in lines(found):
             log.say(line)
-        wanted = {0} | moments(step_count(run))
-        with FieldWriter(model, out) as fields:
+        wanted = moments(run, run.output.moments, run.output.times or ())
+        with FieldWriter(model, out, active=bool(run.output.moments or run.output.times)) as fields:
 
             def write(index: int, time: float) -> None:
-                if index in wanted:
+                if (index, time) in wanted:
                     fields.write(time)
 
-            result = march(model, run, out / "history.csv", log, label, write, keeper)
+            result = march(model, run, out / "history.csv", log, label, write, keeper, outputs=wanted.times)
+            fields.write(result.rows[-1]["time"])  # however it ended
         write_arrays(out / "fields.npz", arrays(), model.comm)
         entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
         entries |= summary(result.rows, run.time.scheme)
