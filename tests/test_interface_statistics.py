@@ -65,13 +65,13 @@ def test_moments_of_numbers() -> None:
 
 @pytest.mark.mpi
 def test_places_do_not_depend_on_ranks() -> None:
-    """Of the nodes that share a minimum up to solver accuracy it is the first; no values at all have no place."""
+    """Of the nodes that share a minimum up to solver accuracy it is the first; a uniform field has no place."""
     comm = MPI.COMM_WORLD
     mine = slice(comm.rank, None, comm.size)
     values = np.array([3.0, 1.0 + 1e-9, 2.0, 1.0, 1.1])
     assert least(comm, values[mine], np.arange(5)[mine] + 7) == (1.0, 8)
     assert least(comm, -values[mine], np.arange(5)[mine]) == (-3.0, 0)
-    assert least(comm, np.full(5, 0.3)[mine], np.arange(5)[mine]) == (0.3, 0)
+    assert least(comm, np.full(5, 0.3)[mine], np.arange(5)[mine]) == (0.3, None)
     low, node = least(comm, np.zeros(0), np.zeros(0, dtype=np.int64))
     assert np.isnan(low) and node is None
 
@@ -95,6 +95,7 @@ def test_uniform_state(name: str) -> None:
         assert row[f"rate_cv_{e}"] < 1e-13
         assert row[f"eta_std_{e}"] < 1e-13
     assert row["plating_min"] == pytest.approx(0.16 + 0.1, abs=1e-13)
+    assert np.isnan(row["plating_y1"]) and np.isnan(row["hot_y1"])
     on = {key: field[np.isfinite(field)] for key, field in model.interface.nodal().items()}
     assert np.ptp(on["eta"]) < 1e-13 if len(on["eta"]) else True
     assert model.comm.allreduce(len(on["rate"])) == model.comm.allreduce(len(on["jump"])) > 0
@@ -256,7 +257,8 @@ def test_heat_of_a_run_is_the_rise_of_temperature() -> None:
     assert (index["rate_cv_max"], index["rate_cv_max_time"]) == (worst["rate_cv_n"], worst["time"])
     plating = min(rows, key=lambda row: row["plating_min"])
     assert (index["plating_min"], index["plating_min_time"]) == (plating["plating_min"], plating["time"])
-    assert index["plating_min_place"] == [plating["plating_y1"], plating["plating_y2"]]
+    assert plating is rows[0], "from here on the negative electrode is emptied"
+    assert index["plating_min_place"] == [None, None], "a uniform state has no place of its minimum"
 
 
 def test_isothermal_has_heat_but_no_hot_spot() -> None:

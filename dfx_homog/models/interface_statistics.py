@@ -27,7 +27,7 @@ NEGLIGIBLE = (
     1e-9  # of the exchange coefficient G: a smaller mean rate is none, and has no coefficient of variation
 )
 TIE = 1e-6  # of the range of a field: nodes that are this close to its extreme share it
-ROUNDING = 1e-9  # of its largest value, for a uniform field
+ROUNDING = 1e-9  # of its largest value: a field that varies less is uniform, and has no place of an extreme
 NO_NODE = np.iinfo(np.int64).max
 
 
@@ -124,14 +124,17 @@ def least(comm: MPI.Intracomm, values: FloatArray, numbers: np.ndarray) -> tuple
     """Smallest of the nodal values of all ranks, and the smallest number of the nodes that have it.
 
     numbers: (n,) of the nodes, independent of ranks. Nodes within solver accuracy share an extreme, so that symmetry,
-    periodicity and the number of ranks do not decide on the place. nan and None if there are no values.
+    periodicity and the number of ranks do not decide on the place. None of a uniform field; nan and None of no values.
     """
     ends = np.array([values.min(initial=np.inf), (-values).min(initial=np.inf)])
     comm.Allreduce(MPI.IN_PLACE, ends, op=MPI.MIN)
     low, high = ends[0], -ends[1]
     if not np.isfinite(low):
         return math.nan, None
-    margin = TIE * (high - low) + ROUNDING * max(abs(low), abs(high))
+    rounding = ROUNDING * max(abs(low), abs(high))
+    if high - low <= rounding:
+        return float(low), None
+    margin = TIE * (high - low) + rounding
     node = int(numbers[values <= low + margin].min(initial=NO_NODE))
     return float(low), int(comm.allreduce(node, op=MPI.MIN))
 
@@ -216,7 +219,7 @@ def summary(rows: Sequence[Row], scheme: str) -> dict[str, Any]:
             "rate_cv_max_time": float(time[at]) if known.any() else None,
         }
     at = int(np.argmin(column("plating_min")))
-    where = [v for k, v in rows[at].items() if k.startswith("plating_y")]
+    where = [None if math.isnan(v) else v for k, v in rows[at].items() if k.startswith("plating_y")]
     interface["negative"] |= {
         "plating_min": float(rows[at]["plating_min"]),
         "plating_min_time": float(time[at]),

@@ -67,7 +67,7 @@ class ResolvedModel(TransientModel):
         self._number_unknowns()
         self._functionals()
         self._newton = self.solver(self.layout, "resolved_")
-        self.interface = ResolvedInterface(self)
+        self.interface: ResolvedInterface = ResolvedInterface(self)
         self.set_initial()
 
     # numbering ------------------------------------------------------------------------------------------------

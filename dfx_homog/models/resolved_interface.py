@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import basix
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
@@ -63,9 +64,23 @@ class ResolvedInterface:
             *(getattr(terms, f"{name}_heat") for name in self.mechanisms),
         )
         self._densities = _compat.compile_expression(ufl.as_vector(densities), points, forms.mesh.comm)
+        self._order = self._point_order(points, np.einsum("qn,fnd->fqd", self.shape, corners))
         self._joule = self._joule_form(forms)
         self._negative = np.unique(self.nodes[self.electrode == 0])
         self._average = fem.Function(forms.space)
+
+    def _point_order(self, points: FloatArray, expected: FloatArray) -> npt.NDArray[np.int8]:
+        """(nf, nq) position among the values of an expression of each facet's own quadrature points.
+
+        DOLFINx 0.11 gives values in an order that depends on how the facet lies in the mesh, 0.9 does not.
+        """
+        mesh = self.forms.mesh
+        place = _compat.compile_expression(ufl.SpatialCoordinate(mesh), points, mesh.comm)
+        found = _compat.evaluate_on_facets(place, mesh, self.facets).reshape(expected.shape)
+        order = np.empty(expected.shape[:2], dtype=np.int8)
+        for q in range(len(points)):
+            order[:, q] = np.linalg.norm(found - expected[:, q, None], axis=2).argmin(axis=1)
+        return order
 
     @staticmethod
     def _joule_form(forms: ResolvedForms) -> fem.Form:
@@ -92,6 +107,7 @@ class ResolvedInterface:
         """
         found = _compat.evaluate_on_facets(self._densities, self.forms.mesh, self.facets)
         found = found.reshape(len(self.facets), len(self.shape), 3 + len(self.mechanisms))
+        found = np.take_along_axis(found, self._order[:, :, None].astype(np.intp), axis=1)
         found[:, :, 0] /= self.forms.delta
         return found
 

@@ -131,7 +131,7 @@ def state(study: Study) -> str | None:
         axes[2].plot(history["time"], history["soc_p"], color=colour, linestyle=dash, linewidth=2.2)
     _name_ends(axes[2], drawn[-1][0])
     axes[2].set(xlabel=TIME_LABEL, ylabel=r"mean $c_s/c_{\max}$", title="State of charge")
-    _legend(fig, drawn)
+    legend_of_models(fig, drawn)
     return data_uri(fig)
 
 
@@ -152,7 +152,7 @@ def _name_ends(ax: Any, history: History) -> None:
             )
 
 
-def _legend(fig: Any, drawn: list[Any]) -> None:
+def legend_of_models(fig: Any, drawn: list[Any]) -> None:
     """Names of the models below the panels; none for a single one."""
     from matplotlib.lines import Line2D
 
@@ -192,7 +192,7 @@ def conservation(study: Study) -> str | None:
         if np.isnan(drawn[0][0][f"{name}_error"][1:]).all():
             ax.text(0.5, 0.5, "does not apply", transform=ax.transAxes, ha="center", color="#777777")
     axes[0].set(ylabel="relative error", ylim=(5e-18, max(1e-7, 10 * top)))
-    _legend(fig, drawn)
+    legend_of_models(fig, drawn)
     return data_uri(fig)
 
 
@@ -220,7 +220,7 @@ def solver(study: Study) -> str | None:
     else:
         axes[2].set(title="Wall time of a step", xlabel=TIME_LABEL, ylabel="seconds")
         axes[2].set_ylim(bottom=0)
-    _legend(fig, drawn)
+    legend_of_models(fig, drawn)
     return data_uri(fig)
 
 

@@ -195,7 +195,7 @@ def _level(
     model = study.problem.resolved(study.cells, periods)
     study.log.say(f"{label}: {model.dofs} unknowns, {study.comm.size} ranks")
     level = _compared(study, reference, model, folder, label)
-    mesh = pictures.resolved_mesh(model) if pictured else {}
+    mesh = pictures.resolved_mesh(model) | pictures.interface(model) if pictured else {}
     level = {"delta": 1 / sum(periods), "periods": list(periods), **level}
     model.destroy()
     kept.save(folder / "level.kept", study.comm, study.key, level, mesh)

@@ -21,6 +21,7 @@ from dfx_homog.voxels.grid import VoxelGrid
 
 CLOUD = 3000  # points of a profile
 MESH_LIMIT = 40_000  # cells of a mesh that is drawn
+SURFACE_LIMIT = 12_000  # facets of the interface that are drawn
 
 Arrays = dict[str, Any]
 
@@ -101,6 +102,30 @@ def resolved_mesh(model: ResolvedModel) -> Arrays:
         "mesh_points": np.concatenate(points),  # (cells, k, 2): triangles drawn one by one
         "mesh_values": np.concatenate(fields),  # (cells, k, 5), columns as in fields.NAMES
         "mesh_phase": np.concatenate(phases),
+    }
+
+
+def interface(model: ResolvedModel) -> Arrays:
+    """Gamma in the first row of unit cells across, facet by facet, with the fields on it; thinned to what can be drawn.
+
+    interface_points: (n, k, dim), k nodes a facet as in UnitCell; interface_values: (n, k, 3) reaction current density,
+    overpotential and Phi_s - Phi_e; interface_electrode: (n,) 0 negative, 1 positive. Collective; for rank 0 to write.
+    """
+    surface, comm, dim = model.interface, model.comm, model.tiled.cells[0].dim
+    first_row = (model.tiled.cell_tile[surface.facets[:, 0], 1:] == 0).all(axis=1)
+    stride = max(1, int(np.ceil(comm.allreduce(int(first_row.sum())) / SURFACE_LIMIT)))
+    drawn = np.flatnonzero(first_row)[::stride]
+    values = np.column_stack(list(surface.nodal().values()))
+    nodes = surface.nodes[drawn]
+    points = comm.gather(model.coordinates[:, :dim][nodes], root=0)
+    fields = comm.gather(values[nodes], root=0)
+    electrodes = comm.gather(surface.electrode[drawn], root=0)
+    if points is None or fields is None or electrodes is None:
+        return {}
+    return {
+        "interface_points": np.concatenate(points).astype(np.float32),
+        "interface_values": np.concatenate(fields).astype(np.float32),
+        "interface_electrode": np.concatenate(electrodes).astype(np.int8),
     }
 
 

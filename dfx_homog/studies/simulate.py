@@ -33,7 +33,7 @@ def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
         model = problem.resolved(cells, run.cell.periods)
 
         def arrays() -> pictures.Arrays:
-            return pictures.unit_cells(cells) | pictures.resolved_mesh(model)
+            return pictures.unit_cells(cells) | pictures.resolved_mesh(model) | pictures.interface(model)
 
         found = geometry(run, cells, model.forms.connected)
         _simulate(model, run, out, opts, "resolved", arrays, found, interrupt)
