@@ -73,6 +73,7 @@ class UnitCell:
     phase     (m,) SOLID or ELECTROLYTE
     periodic  per direction d, (k, 2) pairs [lower, upper] with points[upper] = points[lower] + e_d exactly
     derived   what was computed from the above and is dear to compute again; see `remember`
+    closing   in a region that the next one does not fit: the unit cell of its last period, which fits both
     """
 
     name: str
@@ -83,6 +84,11 @@ class UnitCell:
     phase: Phases
     periodic: tuple[Ints, ...]
     derived: dict[str, NDArray] = field(default_factory=dict, repr=False, init=False)
+    closing: UnitCell | None = field(default=None, repr=False)
+
+    def end_nodes(self, side: int) -> Ints:
+        """Nodes on the face z1 = 0 (side 0) or z1 = 1 (side 1) in the order in which neighbouring cells match."""
+        return np.asarray(self.periodic[0][:, side])
 
     def remember(self, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
         """Arrays `name.*` kept in `derived` (and in the saved folder), computed at the first call."""
