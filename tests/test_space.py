@@ -13,7 +13,7 @@ from wavy import build, follow, wavy_run
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.build import build_unit_cell
-from dfx_homog.microstructure.extrude import extrude_face, same_faces
+from dfx_homog.microstructure.extrude import extrude_face, fits
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.particle import particle_geometry
@@ -57,10 +57,10 @@ def test_a_separator_fits_its_electrode(order: int) -> None:
     cell = balls(order)
     separator = extrude_face("separator", cell, 0.3)
     separator.check()
-    assert same_faces(cell, separator) and same_faces(separator, cell)
+    assert fits(cell, separator) and fits(separator, cell)
     assert separator.min_jacobian() > 0.5
     assert separator.phase_fraction(ELECTROLYTE) == pytest.approx(1.0, abs=1e-12)
-    assert not same_faces(cell, balls(order, mesh_size=0.2))
+    assert not fits(cell, balls(order, mesh_size=0.2))
     # layers of 1/ceil(1/0.3)
     vertices = np.unique(separator.points[separator.cells[:, :4], 0])
     np.testing.assert_allclose(vertices, np.linspace(0, 1, 5), atol=1e-15)

@@ -20,7 +20,7 @@ def extrude_face(name: str, cell: UnitCell, mesh_size: float) -> UnitCell:
     """
     lower = cell.periodic[0][:, 0]
     layers = math.ceil(1.0 / mesh_size - 1e-9)
-    simplices, middle = _face_mesh(cell, lower)
+    simplices, middle = face_mesh(cell, lower)
     levels = np.arange(layers * cell.order + 1) / (layers * cell.order)
     flat = cell.points[lower][:, 1:]
     points = np.column_stack([np.repeat(levels, len(flat)), np.tile(flat, (len(levels), 1))])
@@ -39,7 +39,7 @@ def extrude_face(name: str, cell: UnitCell, mesh_size: float) -> UnitCell:
     )
 
 
-def _face_mesh(cell: UnitCell, lower: Ints) -> tuple[Ints, dict[str, Ints]]:
+def face_mesh(cell: UnitCell, lower: Ints) -> tuple[Ints, dict[str, Ints]]:
     """Simplices of the face z1 = 0 in numbers of `lower`, vertices by rising canonical number, and its midpoints."""
     place = np.full(len(cell.points), -1)
     place[lower] = np.arange(len(lower))
@@ -100,17 +100,16 @@ def _pairs(cell: UnitCell, lower: Ints, levels: int) -> tuple[Ints, ...]:
     return tuple(pairs)
 
 
-def same_faces(one: UnitCell, other: UnitCell) -> bool:
-    """Whether two unit cells have the same nodes, in the same order, and facets on their faces z1 = 0 and 1."""
-    a, b = (cell.points[cell.periodic[0][:, 0]][:, 1:] for cell in (one, other))
-    if a.shape != b.shape or not np.array_equal(a, b):
-        return False
-    return all(np.array_equal(_facets(one, side), _facets(other, side)) for side in (0, 1))
+def fits(one: UnitCell, other: UnitCell) -> bool:
+    """Whether the face z1 = 1 of one unit cell is the face z1 = 0 of another: nodes, their order, and facets."""
+    a, b = one.points[one.end_nodes(1)][:, 1:], other.points[other.end_nodes(0)][:, 1:]
+    return a.shape == b.shape and np.array_equal(a, b) and np.array_equal(_facets(one, 1), _facets(other, 0))
 
 
 def _facets(cell: UnitCell, side: int) -> Ints:
+    nodes = cell.end_nodes(side)
     place = np.full(len(cell.points), -1)
-    place[cell.periodic[0][:, side]] = np.arange(len(cell.periodic[0]))
+    place[nodes] = np.arange(len(nodes))
     where, local = cell.face_facets(0, side)
     columns = np.array([cell.facet_nodes(i) for i in range(cell.dim + 1)])[local]
     found = np.sort(place[cell.cells[where[:, None], columns]], axis=1)

@@ -195,6 +195,34 @@ def triangulate(
     return Triangulation(points, triangles, region)
 
 
+def fill_polygon(name: str, corners: Floats, mesh_size: float) -> tuple[Floats, Ints]:
+    """Triangles (m, 3) of a polygon whose edges stay as they are; points: its corners (n, 2) and then those inside.
+
+    mesh_size: largest edge inside; finer towards short edges. Raises RuntimeError where gmsh finds no mesh.
+    """
+    with session(name):
+        try:
+            geo = gmsh.model.geo
+            points = [geo.addPoint(x, y, 0.0) for x, y in corners]
+            lines = [geo.addLine(a, b) for a, b in zip(points, points[1:] + points[:1], strict=True)]
+            for line in lines:
+                geo.mesh.setTransfiniteCurve(line, 2)
+            geo.addPlaneSurface([geo.addCurveLoop(lines)])
+            geo.synchronize()
+            gmsh.option.setNumber("Mesh.MeshSizeMax", mesh_size)
+            gmsh.model.mesh.generate(2)
+        except Exception as error:  # gmsh raises plain Exception
+            raise RuntimeError(f"gmsh found no mesh: {error}") from error
+        tags, coordinates, _ = gmsh.model.mesh.getNodes()
+        triangles = gmsh.model.mesh.getElementsByType(2)[1].reshape(-1, 3)
+        at_corner = [int(gmsh.model.mesh.getNodes(0, p)[0][0]) for p in points]
+    number = np.full(int(tags.max()) + 1, -1, dtype=np.int64)
+    number[at_corner] = np.arange(len(corners))
+    inside = number[tags] < 0
+    number[tags[inside]] = len(corners) + np.arange(np.count_nonzero(inside))
+    return np.vstack([corners, coordinates.reshape(-1, 3)[inside, :2]]), number[triangles]
+
+
 def mirror(mesh: Triangulation, axis: int) -> Triangulation:
     """The mesh of [0, 1/2] in direction `axis` and its mirror image in z_axis = 1/2, joined."""
     points = mesh.points.copy()

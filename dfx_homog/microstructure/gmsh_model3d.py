@@ -135,3 +135,49 @@ def _tetrahedra(volumes: list[int]) -> Tetrahedra:
     negative = determinants(corner[:, 1:] - corner[:, :1]) < 0.0
     tetrahedra[negative] = tetrahedra[negative][:, [0, 1, 3, 2]]
     return Tetrahedra(points, tetrahedra, region)
+
+
+def fill_surface(
+    name: str, points: Floats, shells: list[Ints], mesh_size: float, algorithm: float
+) -> tuple[Floats, Ints]:
+    """Tetrahedra (m, 4) of what lies inside the closed surface shells[0] and outside the other shells.
+
+    points (n, 3) and shells (t, 3) stay as they are; the new points follow the given ones. mesh_size: largest edge
+    inside; finer towards short edges of the surface. algorithm: gmsh's Mesh.Algorithm3D. Raises NoMesh.
+    """
+    with session(name):
+        try:
+            loops = []
+            for number, shell in enumerate(shells, start=1):
+                gmsh.model.addDiscreteEntity(2, number)
+                if number == 1:
+                    tags = np.arange(1, len(points) + 1)
+                    gmsh.model.mesh.addNodes(2, 1, tags, points.ravel())
+                gmsh.model.mesh.addElementsByType(number, 2, [], (shell + 1).ravel())
+                loops.append(gmsh.model.geo.addSurfaceLoop([number]))
+            volume = gmsh.model.geo.addVolume(loops)
+            gmsh.model.geo.synchronize()
+            gmsh.option.setNumber("Mesh.MeshSizeMax", mesh_size)
+            gmsh.option.setNumber("Mesh.Algorithm3D", algorithm)
+            gmsh.model.mesh.generate(3)
+        except Exception as error:  # gmsh raises plain Exception
+            raise NoMesh(f"gmsh found no mesh: {error}") from error
+        tags, coordinates, _ = gmsh.model.mesh.getNodes()
+        tetrahedra = gmsh.model.mesh.getElementsByType(4, volume)[1].reshape(-1, 4)
+    tags = tags.astype(np.int64)
+    added = np.sort(tags[tags > len(points)])
+    place = np.append(np.arange(len(points)), len(points) + np.arange(len(added)))
+    number = np.full(int(tags.max()) + 1, -1, dtype=np.int64)
+    number[np.append(np.arange(1, len(points) + 1), added)] = place
+    found = np.empty((len(place), 3))
+    found[number[tags]] = coordinates.reshape(-1, 3)
+    found[: len(points)] = points
+    cells = number[tetrahedra]
+    used = np.zeros(len(found), dtype=bool)
+    used[cells.ravel()] = True
+    if not len(cells) or not used.all():
+        raise NoMesh("gmsh left nodes of the surface out")
+    corner = found[cells]
+    negative = determinants(corner[:, 1:] - corner[:, :1]) < 0.0
+    cells[negative] = cells[negative][:, [0, 1, 3, 2]]
+    return found, cells

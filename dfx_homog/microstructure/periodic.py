@@ -34,13 +34,19 @@ def edge_numbers(cells: Ints, dim: int) -> tuple[Ints, Ints]:
     return np.sort(ends[first], axis=1), number.reshape(len(cells), -1)
 
 
-def pair_vertices(points: Floats, tolerance: float = PARTNER) -> tuple[Ints, ...]:
+def pair_vertices(
+    points: Floats, tolerance: float = PARTNER, directions: tuple[int, ...] = (0, 1, 2)
+) -> tuple[Ints, ...]:
     """Per direction, (k, 2) nodes [lower, upper] on the faces z_d = 0 and z_d = 1, sorted along the face.
 
-    Coordinates on faces must be exactly 0 and 1. Raises ValueError if a node has no partner within `tolerance`.
+    Coordinates on faces must be exactly 0 and 1. Directions that are not asked for have no pairs. Raises ValueError if
+    a node has no partner within `tolerance`.
     """
     pairs = []
     for d in range(points.shape[1]):
+        if d not in directions:
+            pairs.append(np.zeros((0, 2), dtype=np.int64))
+            continue
         lower, upper = (np.flatnonzero(points[:, d] == side) for side in (0.0, 1.0))
         along = [np.delete(points[side], d, axis=1) for side in (lower, upper)]
         if len(lower) != len(upper):

@@ -73,6 +73,8 @@ class UnitCell:
     phase     (m,) SOLID or ELECTROLYTE
     periodic  per direction d, (k, 2) pairs [lower, upper] with points[upper] = points[lower] + e_d exactly
     derived   what was computed from the above and is dear to compute again; see `remember`
+    ends      nodes on the faces z1 = 0 and z1 = 1 of a cell that is not periodic in direction 1 (transition.py), in the
+              order in which neighbouring cells match; periodic[0] is then empty
     closing   in a region that the next one does not fit: the unit cell of its last period, which fits both
     """
 
@@ -84,11 +86,12 @@ class UnitCell:
     phase: Phases
     periodic: tuple[Ints, ...]
     derived: dict[str, NDArray] = field(default_factory=dict, repr=False, init=False)
+    ends: tuple[Ints, Ints] | None = field(default=None, repr=False)
     closing: UnitCell | None = field(default=None, repr=False)
 
     def end_nodes(self, side: int) -> Ints:
         """Nodes on the face z1 = 0 (side 0) or z1 = 1 (side 1) in the order in which neighbouring cells match."""
-        return np.asarray(self.periodic[0][:, side])
+        return np.asarray(self.periodic[0][:, side] if self.ends is None else self.ends[side])
 
     def remember(self, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
         """Arrays `name.*` kept in `derived` (and in the saved folder), computed at the first call."""
@@ -142,12 +145,20 @@ class UnitCell:
         where = where[np.lexsort(np.round(middle, 12).T)]
         return where // (self.dim + 1), where % (self.dim + 1)
 
+    @property
+    def _free_facets(self) -> int:
+        """Facets on faces z1 = 0 and z1 = 1 that are no pairs."""
+        return 0 if self.ends is None else sum(len(self._on_face(0, side)) for side in (0, 1))
+
     @cached_property
     def torus_facets(self) -> Facets:
-        """Every facet once, those on the faces joined with their periodic partners."""
+        """Every facet once, those on the faces joined with their periodic partners (free ones are left out)."""
         inner, outer = self._groups
         parts, width = [inner], self.dim + 1
         for direction, pairs in enumerate(self.periodic):
+            if direction == 0 and self.ends is not None:
+                parts.append(np.zeros((0, 2), dtype=np.int64))
+                continue
             lower, upper = (self._on_face(direction, side) for side in (0, 1))
             image = np.full(len(self.points), -1)
             image[pairs[:, 0]] = pairs[:, 1]
@@ -158,7 +169,7 @@ class UnitCell:
                     f"unit cell {self.name}: faces of direction {direction + 1} do not match"
                 ) from None
             parts.append(np.column_stack([lower[one], upper[two]]))
-        if sum(len(p) for p in parts[1:]) * 2 != len(outer):
+        if sum(len(p) for p in parts[1:]) * 2 + self._free_facets != len(outer):
             raise RuntimeError(f"unit cell {self.name}: a facet inside the cell belongs to one cell only")
         shift = np.zeros((sum(len(p) for p in parts), self.dim), dtype=np.int8)
         start = len(inner)
@@ -275,6 +286,8 @@ class UnitCell:
         if self.min_jacobian() <= 0.0:
             raise RuntimeError(f"unit cell {self.name}: a cell is not positively oriented")
         for direction, pairs in enumerate(self.periodic):
+            if direction == 0 and self.ends is not None:
+                continue
             lower, upper = self.points[pairs[:, 0]], self.points[pairs[:, 1]]
             step = np.zeros(self.dim)
             step[direction] = 1.0
@@ -286,7 +299,7 @@ class UnitCell:
                     raise RuntimeError(
                         f"unit cell {self.name}: a node of face {direction + 1} has no partner"
                     )
-        if len(self.torus_facets.cell) * 2 != (self.dim + 1) * len(self.cells):
+        if len(self.torus_facets.cell) * 2 + self._free_facets != (self.dim + 1) * len(self.cells):
             raise RuntimeError(f"unit cell {self.name}: the mesh is not conforming on the torus")
         if abs(self.cell_measures.sum() - 1.0) > 1e-12:
             raise RuntimeError(f"unit cell {self.name}: the cells do not fill the unit cell")

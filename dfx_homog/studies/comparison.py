@@ -57,9 +57,10 @@ class Comparison:
 
         self._y = self._on_cells(model.coordinates[:, 0])
         self._region = np.broadcast_to(tiled.cell_region[:, None], self._y.shape)
-        self._unit_nodes = np.empty(self._y.shape, dtype=np.int64)
+        # the separator's closing unit cell, if any, has no correctors of its own: they are left out there
+        self._unit_nodes = np.zeros(self._y.shape, dtype=np.int64)
         for r, unit in enumerate(tiled.cells):
-            here = tiled.cell_region == r
+            here = tiled.cell_kind == r
             self._unit_nodes[here] = unit.cells[tiled.cell_unit[here]]
         self._correctors = {name: self._tile_corrector(name, media) for name in ("S", "B", "K")}
         self._solid_nodes = solid_nodes
@@ -74,7 +75,7 @@ class Comparison:
         out = np.zeros(self._y.shape)
         for r, medium in enumerate(media):
             if name in medium.problems:
-                here = self.tiled.cell_region == r
+                here = self.tiled.cell_kind == r
                 out[here] = medium.problems[name].correctors[self._unit_nodes[here], 0]
         return out
 

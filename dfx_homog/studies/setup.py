@@ -11,7 +11,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_breaks
-from dfx_homog.microstructure.extrude import extrude_face, same_faces
+from dfx_homog.microstructure.extrude import extrude_face
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
 from dfx_homog.models.homogenised import HomogenisedModel
@@ -24,6 +24,7 @@ from dfx_homog.runfile import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.cooling import check_cooling
 from dfx_homog.runfile.microstructure import tensor_of_other_size
 from dfx_homog.runfile.plane import Electrolyte
+from dfx_homog.studies.joining import fitting_separator
 from dfx_homog.studies.regions import active_cells, area_factors, check_paths
 from dfx_homog.voxels.grid import VoxelGrid
 
@@ -72,7 +73,7 @@ class Problem:
         return {name: (fitted | alone)[name] for name in run.microstructure if name in fitted | alone}
 
     def _joined_by_faces(self, out: Path | None) -> dict[str, UnitCell]:
-        """Both electrodes, whose faces z1 = 0 and 1 must be one mesh, and a separator drawn out of that face."""
+        """Both electrodes, and a separator that fits their faces z1 = 0 and 1."""
         run, specs = self.run, self.run.microstructure
         cells = {name: self._unit_cell(name, specs[name], out) for name in ELECTRODES}
         separator, dim = specs["separator"], cells["negative"].dim
@@ -86,14 +87,7 @@ class Problem:
                     f"microstructure.{name}.geometry",
                     f"has {cells[name].dim} dimensions, that of negative {dim}: the regions make one mesh",
                 )
-            if not same_faces(cells["negative"], cells[name]):
-                raise run.problem(
-                    f"microstructure.{name}.geometry",
-                    "its mesh differs from that of negative on the faces z1 = 0 and 1, so that the regions cannot be "
-                    "joined (allowed in three dimensions: the same geometry and mesh_size, or electrolyte; with "
-                    "images: as many voxels across, or electrolyte)",
-                )
-        return cells
+        return cells | {"separator": fitting_separator(self.comm, run, cells)}
 
     def _unit_cell(self, name: str, spec: Any, out: Path | None) -> UnitCell:
         comm, folder = self.comm, self.run.folder
