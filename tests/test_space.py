@@ -17,9 +17,10 @@ from dfx_homog.microstructure.extrude import extrude_face, fits
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.particle import particle_geometry
-from dfx_homog.runfile import Run
+from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.convergence import run_convergence
+from dfx_homog.studies.setup import Problem
 
 WORLD = MPI.COMM_WORLD
 
@@ -86,10 +87,10 @@ def test_particle_of_balls(order: int) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.mpi3
-@pytest.mark.parametrize("model", ["resolved", "homogenised"])
-def test_conservation(model: str) -> None:
-    """Lithium, charge and energy to rounding, and the same voltage on any number of ranks."""
-    run = balls_run()
+@pytest.mark.parametrize(("model", "radius"), [("resolved", 0.55), ("resolved", 0.6), ("homogenised", 0.6)])
+def test_conservation(model: str, radius: float) -> None:
+    """Lithium, charge and energy to rounding, and the same voltage on any number of ranks, equal electrodes or not."""
+    run = balls_run(radius=radius)
     built = build(run, model)
     result = follow(built, run)
     built.destroy()
@@ -104,10 +105,38 @@ def test_conservation(model: str) -> None:
     assert result.rows[-1]["voltage"] == pytest.approx(reference.rows[-1]["voltage"], abs=1e-9)
 
 
-def test_regions_that_do_not_fit() -> None:
-    run = balls_run(radius=0.57)
-    with pytest.raises(BadInput, match=r"positive.geometry: its mesh differs from that of negative"):
-        build(run, "resolved", MPI.COMM_SELF)
+def test_separators_between_different_electrodes() -> None:
+    """Balls that touch no face stay as they are in every period; solid that meets the faces cannot be fitted."""
+    run = balls_run(radius=0.6)
+    data = run.model_dump(by_alias=True, exclude_none=True)
+    data["microstructure"]["separator"] = data["microstructure"]["negative"] | {"radius": 0.35}
+    cells = Problem(MPI.COMM_SELF, Run.model_validate(data)).unit_cells()
+    negative, separator, positive = (cells[name] for name in REGIONS)
+    closing = separator.closing
+    assert closing is not None and separator.phase_fraction(SOLID) > 0.13
+    assert closing.phase_fraction(SOLID) == pytest.approx(separator.phase_fraction(SOLID), rel=1e-12)
+    assert fits(negative, separator) and fits(separator, closing) and fits(closing, positive)
+    data["microstructure"]["separator"]["radius"] = 0.52
+    with pytest.raises(BadInput, match=r"separator.geometry: its solid meets the unit cell's faces"):
+        Problem(MPI.COMM_SELF, Run.model_validate(data)).unit_cells()
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_study_with_different_electrodes(tmp_path: Path) -> None:
+    """Balls and a level set, N = 3 (the separator is the closing unit cell alone) and 6: V tends to the limit."""
+    out = WORLD.bcast(tmp_path, root=0)
+    data = balls_run("cell.periods=[1,1,1]", "convergence.periods=[[1,1,1],[2,2,2]]", steps=1).model_dump(
+        by_alias=True, exclude_none=True
+    )
+    positive = {k: v for k, v in data["microstructure"]["positive"].items() if k not in ("lattice", "radius")}
+    surface = {"geometry": "level_set", "expression": "cos(2*pi*x) + cos(2*pi*y) + cos(2*pi*z)"}
+    data["microstructure"]["positive"] = positive | surface
+    run_convergence(Run.model_validate(data), out, RunOptions(out, quiet=True))
+    result = json.loads((out / "result.json").read_text())
+    coarse, fine = (abs(level["voltage_error"]) for level in result["levels"])
+    assert fine < 0.7 * coarse
+    assert max(level["checks"]["lithium_error"] for level in result["levels"]) < 1e-12
 
 
 @pytest.mark.slow

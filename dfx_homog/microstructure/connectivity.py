@@ -120,9 +120,10 @@ def _components(count: int, one: NDArray, two: NDArray) -> Ints:
 
 
 def _face_cells(cell: UnitCell, side: int) -> Ints:
-    """Cells at the facets of z1 = side, in the order of the facets' vertices in cell.periodic[0]."""
+    """Cells at the facets of z1 = side, in the order of the facets' vertices in cell.end_nodes."""
     place = np.full(len(cell.points), -1)
-    place[cell.periodic[0][:, side]] = np.arange(len(cell.periodic[0]))
+    nodes = cell.end_nodes(side)
+    place[nodes] = np.arange(len(nodes))
     where, local = cell.face_facets(0, side)
     columns = np.array([cell.facet_nodes(i)[: cell.dim] for i in range(cell.dim + 1)])[local]
     vertices = np.sort(place[cell.cells[where[:, None], columns]], axis=1)
@@ -133,51 +134,62 @@ def _face_cells(cell: UnitCell, side: int) -> Ints:
 class Connected:
     """Parts of the resolved domain that take part in the electrochemistry; the rest carries heat only.
 
-    pieces    of each region's unit cell;  counts, lateral: tiles along direction 1 by region, and across
+    sections  (region, unit cell) of each run of equal tiles along direction 1: one a region, or two where its last
+              period has a unit cell of its own (UnitCell.closing); unit cells in the numbers of TiledMesh.units
+    pieces    of each section's unit cell;  counts, lateral: tiles along direction 1 by section, and across
     periodic  lateral directions that are
-    active    per region, (tiles, pieces); tiles in the order of their positions, the last direction fastest
+    active    per section, (tiles, pieces); tiles in the order of their positions, the last direction fastest
     """
 
+    sections: tuple[tuple[int, int], ...]
     pieces: tuple[Pieces, ...]
     counts: tuple[int, ...]
     lateral: tuple[int, ...]
     periodic: tuple[int, ...]
     active: tuple[Flags, ...]
 
-    def cells(self, region: int, tile: NDArray[np.integer], unit: NDArray[np.integer]) -> Flags:
-        """Whether cells `unit` (n,) of a region's unit cell, in tiles (n, d) of the domain, take part.
+    def cells(self, kind: int, tile: NDArray[np.integer], unit: NDArray[np.integer]) -> Flags:
+        """Whether cells `unit` (n,) of a unit cell (its number), in tiles (n, d) of the domain, take part.
 
-        Positions across that lie outside are taken periodically; those along direction 1 must be in the region.
+        Positions across that lie outside are taken periodically; those along direction 1 must be the unit cell's.
         """
-        shape = (self.counts[region], *self.lateral)
-        position = tile - np.array([sum(self.counts[:region]), *([0] * len(self.lateral))])
+        if not len(unit):
+            return np.zeros(0, dtype=bool)
+        section = [k for _, k in self.sections].index(kind)
+        shape = (self.counts[section], *self.lateral)
+        position = tile - np.array([sum(self.counts[:section]), *([0] * len(self.lateral))])
         number = np.ravel_multi_index(tuple((position % shape).T), shape)
-        return np.asarray(self.active[region][number, self.pieces[region].label[unit]])
+        return np.asarray(self.active[section][number, self.pieces[section].label[unit]])
+
+    def _of_region(self, region: int) -> list[int]:
+        return [section for section, (r, _) in enumerate(self.sections) if r == region]
 
     @property
     def usable(self) -> tuple[tuple[bool, bool], ...]:
         """Per region, whether some solid and some electrolyte takes part."""
-        return tuple(
-            (bool(a[:, p.phase == SOLID].any()), bool(a[:, p.phase == ELECTROLYTE].any()))
+        each = [
+            [bool(a[:, p.phase == phase].any()) for phase in (SOLID, ELECTROLYTE)]
             for a, p in zip(self.active, self.pieces, strict=True)
-        )
+        ]
+        parts = [self._of_region(region) for region in range(self.sections[-1][0] + 1)]
+        return tuple((any(each[s][0] for s in part), any(each[s][1] for s in part)) for part in parts)
 
     def left_out(self, region: int) -> dict[str, float]:
         """Shares of the solid's and the electrolyte's volume and of the surface of a region that take no part."""
-        active, pieces = self.active[region], self.pieces[region]
-        tiles = len(active)
-        out = {}
-        for phase, name in ((SOLID, "solid"), (ELECTROLYTE, "electrolyte")):
-            volume = np.where(pieces.phase == phase, pieces.volume, 0.0)
-            kept, whole = float((active @ volume).sum()), tiles * float(volume.sum())
-            out[name] = 1.0 - kept / whole if whole > 0.0 else 0.0
-        total = live = 0.0
-        for solid, pore, area in _touching(pieces, (self.counts[region], *self.lateral), self.periodic):
-            total += float(area.sum()) * (len(solid) // len(area))
-            both = active.ravel()[solid] & active.ravel()[pore]
-            live += float((both.reshape(-1, len(area)) @ area).sum())
-        out["surface"] = 1.0 - live / total if total > 0.0 else 0.0
-        return out
+        kept, whole = np.zeros(3), np.zeros(3)
+        for section in self._of_region(region):
+            active, pieces = self.active[section], self.pieces[section]
+            for number, phase in enumerate((SOLID, ELECTROLYTE)):
+                volume = np.where(pieces.phase == phase, pieces.volume, 0.0)
+                kept[number] += float((active @ volume).sum())
+                whole[number] += len(active) * float(volume.sum())
+            shape = (self.counts[section], *self.lateral)
+            for solid, pore, area in _touching(pieces, shape, self.periodic):
+                whole[2] += float(area.sum()) * (len(solid) // len(area))
+                both = active.ravel()[solid] & active.ravel()[pore]
+                kept[2] += float((both.reshape(-1, len(area)) @ area).sum())
+        names = ("solid", "electrolyte", "surface")
+        return {n: 1.0 - float(k / w) if w > 0.0 else 0.0 for n, k, w in zip(names, kept, whole, strict=True)}
 
 
 def _neighbours(shape: tuple[int, ...], step: Ints, periodic: tuple[int, ...]) -> tuple[Ints, Ints]:
@@ -224,6 +236,10 @@ def connect(
     surface with what takes part of the other. (Solid that touches the collector alone, a stub of what the face cuts,
     would have to pass its share of the current through a surface of O(delta).)
     """
+    sections = _sections(cells, counts)
+    last = len(cells) - 1
+    regions = tuple((r, k) for r, k, _, _ in sections)
+    cells, counts = tuple(s[2] for s in sections), tuple(s[3] for s in sections)
     pieces = tuple(pieces_of(cell) for cell in cells)
     shapes = [(count, *lateral) for count in counts]
     sizes = [int(np.prod(shape)) * p.count for shape, p in zip(shapes, pieces, strict=True)]
@@ -239,11 +255,26 @@ def connect(
     parts = [label[a:b].reshape(-1, p.count) for a, b, p in zip(starts, starts[1:], pieces, strict=False)]
     good = _leading(cells, pieces, shapes, parts, lateral_periodic=len(periodic) == len(lateral))
     good = _in_contact(good, pieces, shapes, parts, periodic)
-    active = []
-    for region, (part, p) in enumerate(zip(parts, pieces, strict=True)):
-        electrode = region in (0, len(cells) - 1)
-        active.append(good[part] & (electrode | (p.phase == ELECTROLYTE)))
-    return Connected(pieces, counts, lateral, periodic, tuple(active))
+    active = [
+        good[part] & ((region in (0, last)) | (p.phase == ELECTROLYTE))
+        for part, p, (region, _) in zip(parts, pieces, regions, strict=True)
+    ]
+    return Connected(regions, pieces, counts, lateral, periodic, tuple(active))
+
+
+def _sections(cells: tuple[UnitCell, ...], counts: tuple[int, ...]) -> list[tuple[int, int, UnitCell, int]]:
+    """Region, number of the unit cell, unit cell and tiles along direction 1 of each run of equal tiles."""
+    out, number = [], len(cells)
+    for region, (cell, count) in enumerate(zip(cells, counts, strict=True)):
+        closing = cell.closing
+        if closing is None or region == len(cells) - 1:
+            out.append((region, region, cell, count))
+            continue
+        if count > 1:
+            out.append((region, region, cell, count - 1))
+        out.append((region, number, closing, 1))
+        number += 1
+    return out
 
 
 def _edges(pieces: Pieces, shape: tuple[int, ...], periodic: tuple[int, ...]) -> Iterator[Ints]:

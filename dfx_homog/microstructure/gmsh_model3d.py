@@ -148,13 +148,13 @@ def fill_surface(
     with session(name):
         try:
             loops = []
-            for number, shell in enumerate(shells, start=1):
-                gmsh.model.addDiscreteEntity(2, number)
-                if number == 1:
+            for face, shell in enumerate(shells, start=1):
+                gmsh.model.addDiscreteEntity(2, face)
+                if face == 1:
                     tags = np.arange(1, len(points) + 1)
                     gmsh.model.mesh.addNodes(2, 1, tags, points.ravel())
-                gmsh.model.mesh.addElementsByType(number, 2, [], (shell + 1).ravel())
-                loops.append(gmsh.model.geo.addSurfaceLoop([number]))
+                gmsh.model.mesh.addElementsByType(face, 2, [], (shell + 1).ravel())
+                loops.append(gmsh.model.geo.addSurfaceLoop([face]))
             volume = gmsh.model.geo.addVolume(loops)
             gmsh.model.geo.synchronize()
             gmsh.option.setNumber("Mesh.MeshSizeMax", mesh_size)

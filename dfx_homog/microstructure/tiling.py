@@ -150,8 +150,7 @@ class TiledMesh:
 
     def _kinds(self, region: int) -> list[int]:
         """Unit cells that a region is made of."""
-        closing = self.cells[region].closing
-        return [region] if closing is None else [region, self.units.index(closing)]
+        return [k for k, unit in enumerate(self.units) if k == region or unit is self.cells[region].closing]
 
     def end_facets(self, side: int) -> Indices:
         """(k, 2) of (cell, local facet) on the face y1 = 0 (side 0) or y1 = end (side 1)."""
@@ -179,9 +178,10 @@ def tile_mesh(
 ) -> TiledMesh:
     """Mesh of counts[r] tiles of cells[r] one after another along direction 1, `lateral` tiles across.
 
-    The last tiles of a region are of its unit cell's `closing` one, if it has one. Each rank makes a compact block.
+    The last tiles before the next region are of a unit cell's `closing` one, if it has one. Each rank makes a compact
+    block.
     """
-    closing = {r: c.closing for r, c in enumerate(cells) if c.closing is not None}
+    closing = {r: c.closing for r, c in enumerate(cells[:-1]) if c.closing is not None}
     units = (*cells, *closing.values())
     columns = np.repeat(np.arange(len(cells)), counts)
     for number, r in enumerate(closing, start=len(cells)):

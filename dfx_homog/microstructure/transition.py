@@ -23,8 +23,9 @@ from dfx_homog.microstructure.reference_element import EDGES, FACETS
 from dfx_homog.microstructure.space_mesh import check_quality
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, Floats, Ints, Phases, UnitCell
 
-# gmsh's Mesh.Algorithm3D, tried in this order: HXT, Delaunay.
-ALGORITHMS = (10.0, 1.0)
+# What is tried, in this order: finer meshes inside than asked for, by gmsh's Mesh.Algorithm3D HXT and Delaunay. (The
+# surface stays as it is; what helps is another arrangement of the tetrahedra next to it.)
+ATTEMPTS = ((1.0, 10.0), (1.0, 1.0), (0.8, 10.0), (0.65, 10.0), (0.65, 1.0), (0.5, 10.0))
 
 
 def solid_inside(cell: UnitCell) -> bool:
@@ -42,15 +43,15 @@ def transition_cell(
     direction 1 too; else it has `ends`. Curved edges of the faces and of the solid stay curved.
     Raises BadInput where gmsh finds no mesh, or none of sufficient quality.
     """
-    given = [_Given.of_face(before, 0.0), _Given.of_face(after, 1.0)]
-    shells = [_Surface([*((g.points, g.facets) for g in given), *_sides(name, given, mesh_size)])]
-    if inside is not None:
-        given.append(_Given.of_solid(inside))
-        shells.append(_Surface([(given[-1].points, given[-1].facets)]))
+    ends = [_Given.of_face(before, 0.0), _Given.of_face(after, 1.0)]
+    given = [*ends, *([] if inside is None else [_Given.of_solid(inside)])]
     failure: Exception = BadInput("no mesh")
-    for algorithm in ALGORITHMS:
+    for factor, algorithm in ATTEMPTS:
+        size = factor * mesh_size
+        outside = [*((g.points, g.facets) for g in ends), *_sides(name, ends, size)]
+        shells = [_Surface(outside), *(_Surface([(g.points, g.facets)]) for g in given[2:])]
         try:
-            cell = _filled(name, before, after, mesh_size, given, shells, algorithm)
+            cell = _filled(name, before, after, size, given, shells, algorithm)
             check_quality(cell, f"mesh_size: {mesh_size}")
         except (NoMesh, BadInput) as error:
             failure = error
@@ -111,7 +112,7 @@ def _sides(name: str, ends: list[_Given], mesh_size: float) -> list[tuple[Floats
     """Triangulations of the lateral faces, equal on opposite ones."""
     count = math.ceil(1.0 / mesh_size - 1e-9)
     along = np.arange(1, count) / count
-    pieces = []
+    pieces: list[tuple[Floats, Ints]] = []
     for d, other in ((1, 2), (2, 1)):
         low, high = (np.sort(g.points[g.points[:, d] == 0.0, other]) for g in ends)
         ring = np.vstack(

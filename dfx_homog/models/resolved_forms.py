@@ -129,9 +129,9 @@ class ResolvedForms:
         self.connected = connect(tiled.cells, tiled.counts, tiled.lateral, periodic)
         active = self.connected.cells
         self.part = np.full(len(tiled.phase), INERT)
-        for region in range(len(tiled.cells)):
-            here = np.flatnonzero(tiled.cell_region == region)
-            here = here[active(region, tiled.cell_tile[here], tiled.cell_unit[here])]
+        for kind in range(len(tiled.units)):
+            here = np.flatnonzero(tiled.cell_kind == kind)
+            here = here[active(kind, tiled.cell_tile[here], tiled.cell_unit[here])]
             self.part[here] = tiled.phase[here]
         parts = [(p, np.flatnonzero(self.part == p).astype(np.int32)) for p in (SOLID, ELECTROLYTE, INERT)]
         self.dx = ufl.Measure(
