@@ -17,6 +17,7 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from dfx_homog import _compat
+from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.lattice import Lattice
 from dfx_homog.microstructure.partition import shares
 from dfx_homog.microstructure.unitcell import UnitCell
