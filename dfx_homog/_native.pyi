@@ -203,6 +203,7 @@ class FormLoop:
         unknown: _Int32s,
         row_group: _Int32s,
         column_group: _Int32s,
+        column_groups: int,
         more_begin: NDArray[np.int64],
         more: _Int32s,
     ) -> None: ...  # unknown: row and column of each local entry, -1 for none; more: compressed rows
@@ -213,6 +214,6 @@ class FormLoop:
     @property
     def columns(self) -> _Int32s: ...  # by group of rows, group of columns, row
     @property
-    def starts(self) -> NDArray[np.int64]: ...  # (column groups * rows,) first entry of each row
+    def starts(self) -> NDArray[np.int64]: ...  # (rows * column groups,) first entry of each row
     @property
     def counts(self) -> _Int32s: ...  # how many

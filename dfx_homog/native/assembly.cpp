@@ -102,9 +102,10 @@ public:
   /// The columns of each row, from the masks of `probe` and from a list of further ones in compressed rows.
   /// row_group, column_group: of each unknown; entries are stored by group of rows, then of columns, then by row.
   void find_pattern(const In<std::int32_t, 1>& unknown, const In<std::int32_t, 1>& row_group,
-                    const In<std::int32_t, 1>& column_group, const In<std::int64_t, 1>& more_begin,
-                    const In<std::int32_t, 1>& more)
+                    const In<std::int32_t, 1>& column_group, std::size_t column_groups,
+                    const In<std::int64_t, 1>& more_begin, const In<std::int32_t, 1>& more)
   {
+    _groups = column_groups;
     _unknown.assign(unknown.data(), unknown.data() + unknown.shape(0));
     _rows = row_group.shape(0);
     _group.assign(column_group.data(), column_group.data() + _rows);
@@ -130,28 +131,36 @@ public:
   {
     if (std::int64_t(out.shape(0)) != entries())
       throw std::invalid_argument("one value for each entry of the pattern");
+    return _short.empty() ? add_entries(_long, constants, out.data()) : add_entries(_short, constants, out.data());
+  }
+
+private:
+  template <typename Offset>
+  std::int64_t add_entries(const std::vector<Offset>& offsets, const In<double, 1>& constants, double* values) const
+  {
     std::vector<double> A(_size * _size);
-    std::vector<std::int32_t> unknown(_size);
+    std::vector<std::int32_t> unknown(_size), group(_size);
     std::int64_t outside = 0;
-    double* const values = out.data();
+    const Offset* offset = offsets.data();
     each(constants, A,
          [&](std::size_t part, int facet, const std::int32_t* nodes)
          {
            const Mask& mask = _masks[part][facet];
            for (std::size_t i = 0; i < _size; ++i)
+           {
              unknown[i] = _unknown[std::size_t(nodes[i / _fields]) * _fields + i % _fields];
+             group[i] = unknown[i] < 0 ? -1 : _group[unknown[i]];
+           }
            for (std::size_t i = 0; i < _size; ++i)
            {
              const std::int32_t row = unknown[i];
              if (row < 0)
                continue;
              const double* const a = A.data() + i * _size;
+             const std::int64_t* const start = _start.data() + std::size_t(row) * _groups;
              for (std::size_t k = mask.begin[i]; k < mask.begin[i + 1]; ++k)
-             {
-               const std::size_t j = mask.column[k];
-               if (unknown[j] >= 0)
-                 values[position(row, unknown[j])] += a[j];
-             }
+               if (const std::size_t j = mask.column[k]; group[j] >= 0)
+                 values[start[group[j]] + *offset++] += a[j];
              const std::uint8_t* const in = mask.in.data() + i * _size;
              int found = 0;
              for (std::size_t j = 0; j < _size; ++j)
@@ -164,7 +173,6 @@ public:
     return outside;
   }
 
-private:
   struct Mask
   {
     std::vector<std::uint8_t> in;     // (size, size)
@@ -174,7 +182,7 @@ private:
 
   std::size_t position(std::int32_t row, std::int32_t column) const
   {
-    const std::size_t slot = std::size_t(_group[column]) * _rows + row;
+    const std::size_t slot = std::size_t(row) * _groups + _group[column];
     const std::int32_t* const first = _columns.data() + _start[slot];
     const std::int32_t* low = first;
     for (std::int32_t n = _count[slot]; n > 1;)
@@ -302,11 +310,9 @@ private:
       std::vector<std::int64_t> next(begin.begin(), begin.end() - 1);
       places([&](std::int32_t row, const Place& place) { list[next[row]++] = place; });
     }
-    const auto groups = [](const std::vector<std::int32_t>& of)
-    { return of.empty() ? 0 : std::size_t(1 + *std::max_element(of.begin(), of.end())); };
-    const std::size_t row_groups = groups(row_group), column_groups = groups(_group);
-    _start.assign(column_groups * _rows, 0);
-    _count.assign(column_groups * _rows, 0);
+    const std::int32_t last = row_group.empty() ? -1 : *std::max_element(row_group.begin(), row_group.end());
+    _start.assign(_rows * _groups, 0);
+    _count.assign(_rows * _groups, 0);
     std::vector<std::int32_t> seen(_rows, -1), found;
     const auto columns_of = [&](std::int32_t row)
     {
@@ -338,39 +344,75 @@ private:
     {
       columns_of(std::int32_t(r));
       for (const auto column : found)
-        ++_count[std::size_t(_group[column]) * _rows + r];
+        ++_count[r * _groups + _group[column]];
     }
     std::int64_t total = 0;
-    for (std::size_t I = 0; I < row_groups; ++I)
-      for (std::size_t J = 0; J < column_groups; ++J)
+    for (std::int32_t I = 0; I <= last; ++I)
+      for (std::size_t J = 0; J < _groups; ++J)
         for (std::size_t r = 0; r < _rows; ++r)
-          if (std::size_t(row_group[r]) == I)
+          if (row_group[r] == I)
           {
-            _start[J * _rows + r] = total;
-            total += _count[J * _rows + r];
+            _start[r * _groups + J] = total;
+            total += _count[r * _groups + J];
           }
     _columns.assign(total, 0);
     std::fill(seen.begin(), seen.end(), -1);
-    std::vector<std::int64_t> next(column_groups);
+    std::vector<std::int64_t> next(_groups);
     for (std::size_t r = 0; r < _rows; ++r)
     {
       columns_of(std::int32_t(r));
       std::sort(found.begin(), found.end());
-      for (std::size_t J = 0; J < column_groups; ++J)
-        next[J] = _start[J * _rows + r];
+      for (std::size_t J = 0; J < _groups; ++J)
+        next[J] = _start[r * _groups + J];
       for (const auto column : found)
         _columns[next[_group[column]]++] = column;
     }
+    _short.clear();
+    _long.clear();
+    if (_count.empty() or *std::max_element(_count.begin(), _count.end()) <= 256)
+      remember(_short);
+    else
+      remember(_long);
+  }
+
+  /// Where each entry of each element matrix goes, counted from the start of its row in its group, in the order in
+  /// which `add_matrix` meets them: a byte an entry, where searching takes as long as the kernels do.
+  template <typename Offset>
+  void remember(std::vector<Offset>& offsets)
+  {
+    const auto entries = [&](const auto& use)
+    {
+      for (std::size_t p = 0; p < _parts.size(); ++p)
+        for (std::size_t e = 0; e < _parts[p].cells.shape(0); ++e)
+        {
+          const std::int32_t* const cell = _dofs.data() + _dofs.shape(1) * std::size_t(_parts[p].cells.data()[e]);
+          const auto unknown = [&](std::size_t i)
+          { return _unknown[std::size_t(cell[i / _fields]) * _fields + i % _fields]; };
+          const Mask& mask = _masks[p][_parts[p].facet(e)];
+          for (std::size_t i = 0; i < _size; ++i)
+            if (const auto row = unknown(i); row >= 0)
+              for (std::size_t k = mask.begin[i]; k < mask.begin[i + 1]; ++k)
+                if (const auto column = unknown(mask.column[k]); column >= 0)
+                  use(row, column);
+        }
+    };
+    std::size_t count = 0;
+    entries([&](std::int32_t, std::int32_t) { ++count; });
+    offsets.reserve(count);
+    entries([&](std::int32_t row, std::int32_t column)
+            { offsets.push_back(Offset(position(row, column) - _start[std::size_t(row) * _groups + _group[column]])); });
   }
 
   In<double, 2> _x;
   In<std::int32_t, 2> _x_dofs, _dofs;
-  std::size_t _fields, _size, _width = 0, _rows = 0;
+  std::size_t _fields, _size, _width = 0, _rows = 0, _groups = 0;
   std::vector<Coefficient> _coefficients;
   std::vector<Part> _parts;
   std::vector<std::vector<Mask>> _masks; // of each part, for each local facet
   std::vector<std::int32_t> _unknown, _group, _columns, _count;
   std::vector<std::int64_t> _start;
+  std::vector<std::uint8_t> _short;  // offsets of entries in their rows, if all fit
+  std::vector<std::uint16_t> _long; // else
 };
 } // namespace
 
@@ -384,7 +426,7 @@ void bind_assembly(nb::module_& m)
       .def("add_vector", &FormLoop::add_vector, nb::arg("constants"), nb::arg("out"))
       .def("probe", &FormLoop::probe, nb::arg("constants"), nb::arg("samples"), nb::arg("all"))
       .def("find_pattern", &FormLoop::find_pattern, nb::arg("unknown"), nb::arg("row_group"),
-           nb::arg("column_group"), nb::arg("more_begin"), nb::arg("more"))
+           nb::arg("column_group"), nb::arg("column_groups"), nb::arg("more_begin"), nb::arg("more"))
       .def("add_matrix", &FormLoop::add_matrix, nb::arg("constants"), nb::arg("out"))
       .def("positions", &FormLoop::positions, nb::arg("row"), nb::arg("column"), nb::rv_policy::move)
       .def_prop_ro("entries", &FormLoop::entries)

@@ -96,6 +96,7 @@ class BlockAssembly:
             self._local(flat, ghosts),
             row_group.astype(np.int32),
             column_group.astype(np.int32),
+            2 * len(groups),
             np.searchsorted(rows[order], np.arange(size + len(ghosts) + 1)).astype(np.int64),
             self._local(more[:, 1], ghosts)[order],
         )
@@ -119,7 +120,7 @@ class BlockAssembly:
         """(n, 2) global row and column of every entry in other ranks' rows, in the order of storage; their owners."""
         layout, size = self.layout, self.layout.local_size
         known = np.concatenate([layout.offset + np.arange(size), ghosts])
-        counts = self._loop.counts.reshape(-1, len(known))[:, size:]
+        counts = self._loop.counts.reshape(len(known), 2 * len(self._groups))[size:].T
         rows = np.concatenate([np.repeat(ghosts, c) for c in counts] or [np.empty(0, dtype=np.int64)])
         columns = known[self._loop.columns[self._loop.entries - len(rows) :]]
         return np.column_stack([rows, columns]), self._owner_and_group(rows)[0]
@@ -162,12 +163,12 @@ class BlockAssembly:
         sizes = self._sizes[self.layout.comm.rank]
         first, count = int(sizes[:i].sum()), int(sizes[i])
         known = self.layout.local_size + len(self._ghosts)
+        counts, starts = (a.reshape(known, 2 * len(self._groups)) for a in (self._loop.counts, self._loop.starts))
         begin = np.zeros(count + 1, dtype=PETSc.IntType)
-        if count == 0 or column_group * known >= len(self._loop.counts):
+        if count == 0:
             return begin, np.empty(0, dtype=PETSc.IntType), np.empty(0)
-        row = column_group * known + first
-        np.cumsum(self._loop.counts[row : row + count], out=begin[1:])
-        start = int(self._loop.starts[row])
+        np.cumsum(counts[first : first + count, column_group], out=begin[1:])
+        start = int(starts[first, column_group])
         entries = slice(start, start + int(begin[-1]))
         return begin, self._loop.columns[entries].astype(PETSc.IntType), self._values[entries]
 
