@@ -6,9 +6,6 @@ C_S, PHI_S, C_E, PHI_E, TEMP = range(5)
 NAMES = ("c_s", "Phi_s", "c_e", "Phi_e", "T")
 GROUPS: dict[str, tuple[int, ...]] = {"cs": (C_S,), "phi": (PHI_S, PHI_E), "ce": (C_E,), "T": (TEMP,)}
 
-#: Order of a rank's unknowns: group by group.
-ORDER = tuple(field for group in GROUPS.values() for field in group)
-
 
 def quadrature_degrees(order: int) -> tuple[int, int]:
     """Degrees in volumes and on Gamma for order-k elements.

@@ -14,7 +14,7 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.tiling import tile_mesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models import resolved_forms as rf
-from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, ORDER, PHI_S, TEMP
+from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, PHI_S, TEMP
 from dfx_homog.models.history import Balance
 from dfx_homog.models.resolved_interface import ResolvedInterface
 from dfx_homog.models.transient import TransientModel
@@ -23,7 +23,7 @@ from dfx_homog.solvers.assembly import BlockAssembly
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
-from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
+from dfx_homog.solvers.newton import Groups, NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.presets import NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
 
@@ -34,6 +34,7 @@ class ResolvedModel(TransientModel):
     cells, materials: negative electrode, separator, positive electrode
     periods:  unit cells through each region; delta = 1/sum(periods); lateral: unit cells across
     lateral_periodic: periodic across, else insulated
+    groups: all fields in groups for the block preconditioner, in the order in which it takes them
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class ResolvedModel(TransientModel):
         *,
         lateral_periodic: bool,
         preset: str = "iterative",
+        groups: Groups = GROUPS,
         user_options: tuple[str, ...] = (),
     ):
         self.comm, self.physics = comm, physics
@@ -55,7 +57,7 @@ class ResolvedModel(TransientModel):
         self.periodic = tuple(range(1, len(lateral) + 1)) if lateral_periodic else ()
         self.tiled = tile_mesh(comm, cells, periods, lateral, self.delta)
         self.forms = rf.ResolvedForms(self.tiled, physics, materials, self.periodic)
-        self.preset, self.user_options = preset, user_options
+        self.preset, self.groups, self.user_options = preset, groups, user_options
         self._uneven: FloatArray | None = None  # load of a current that varies over the collector
         values = [v for m in materials for v in (m.sigma_s, m.k_s, m.k_e) if v is not None]
         largest = max(physics.lam * physics.c_e0, *(float(np.max(v)) for v in values))
@@ -86,7 +88,8 @@ class ResolvedModel(TransientModel):
         self.fixed[self._facet_nodes(self.forms.facets[rf.NEGATIVE_TAB]), PHI_S] = True
         self.node_ids = self.tiled.node_ids(self.forms.space.dofmap.list, self.nodes)
         self.keys = self.tiled.periodic_keys(self.node_ids, self.periodic)
-        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed, ORDER)
+        order = tuple(field for group in self.groups.values() for field in group)
+        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed, order)
 
     def _facet_nodes(self, facets: np.ndarray) -> np.ndarray:
         layout = self.forms.space.dofmap.dof_layout
@@ -97,7 +100,7 @@ class ResolvedModel(TransientModel):
     def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
         """Newton solver with the resolved model's residual and Jacobian."""
         forms = self.forms
-        groups = layout.present(GROUPS)
+        groups = layout.present(self.groups)
         blocks = tuple(groups.values()) if self.preset == "iterative" else (sum(groups.values(), ()),)
         jacobian = BlockAssembly(forms.tangent, forms.jacobian, layout, blocks)
         residual = _compat.form_loop(forms.residual)

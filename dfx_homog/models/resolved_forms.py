@@ -304,7 +304,7 @@ class ResolvedForms:
         self.weak = self._weak(terms)
         self.residual = compile_form(self.weak)
         self.tangent = ufl.derivative(self.weak, self.u)
-        self.jacobian = compile_form(self.tangent)
+        self.jacobian = compile_form(self.tangent, any_order=True)
         per_area = self.weight * self._constant(1 / self.area)
         self.interface_current = compile_form(per_area * terms.interface * ds(GAMMA))
         self.interface_work = compile_form(per_area * terms.interface_work * ds(GAMMA))

@@ -163,7 +163,9 @@ class BlockAssembly:
         sizes = self._sizes[self.layout.comm.rank]
         first, count = int(sizes[:i].sum()), int(sizes[i])
         known = self.layout.local_size + len(self._ghosts)
-        counts, starts = (a.reshape(known, 2 * len(self._groups)) for a in (self._loop.counts, self._loop.starts))
+        counts, starts = (
+            a.reshape(known, 2 * len(self._groups)) for a in (self._loop.counts, self._loop.starts)
+        )
         begin = np.zeros(count + 1, dtype=PETSc.IntType)
         if count == 0:
             return begin, np.empty(0, dtype=PETSc.IntType), np.empty(0)

@@ -14,6 +14,7 @@ from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_brea
 from dfx_homog.microstructure.extrude import extrude_face
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
+from dfx_homog.models.fields import GROUPS
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.medium import Medium, check_coefficients
 from dfx_homog.models.meso import coefficients
@@ -24,6 +25,7 @@ from dfx_homog.runfile import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.cooling import check_cooling
 from dfx_homog.runfile.microstructure import tensor_of_other_size
 from dfx_homog.runfile.plane import Electrolyte
+from dfx_homog.solvers.newton import Groups
 from dfx_homog.studies.joining import fitting_separator
 from dfx_homog.studies.regions import active_cells, area_factors, check_paths
 from dfx_homog.voxels.grid import VoxelGrid
@@ -189,8 +191,10 @@ class Problem:
         }
         return replace(found, **changed)
 
-    def resolved(self, cells: dict[str, UnitCell], periods: tuple[int, int, int]) -> ResolvedModel:
-        """The resolved model with the given unit cells through the regions."""
+    def resolved(
+        self, cells: dict[str, UnitCell], periods: tuple[int, int, int], groups: Groups = GROUPS
+    ) -> ResolvedModel:
+        """The resolved model with the given unit cells through the regions, preconditioned in groups of fields."""
         run = self.run
         check_cooling(run, "resolved", cells["negative"].dim)
         self.check_paths(cells, periods)
@@ -203,6 +207,7 @@ class Problem:
             self.lateral_periods(cells),
             lateral_periodic=run.cell.lateral == "periodic",
             preset=run.solver.preset,
+            groups=groups,
             user_options=self.petsc,
         )
 
