@@ -18,16 +18,17 @@ from helpers import l2
 from ufl import div, dot, exp, grad
 
 from dfx_homog import _compat
-from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, TRIANGLE_FACETS
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, FACETS, SOLID
 from dfx_homog.models.fields import GROUPS
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import GAMMA
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
 from dfx_homog.solvers.timestepping import Quotient
 
 C_S, PHI_S, C_E, PHI_E, TEMP = range(5)
 Law = Callable[..., Any]
-# five fields from (ufl or numpy, y1, y2)
+# five fields from (ufl or numpy, y1, y2, …)
 Fields = Callable[[Any, Any, Any], list[Any]]
 
 
@@ -47,7 +48,10 @@ class ElectrodeLaws:
 
 @dataclass(frozen=True)
 class Laws:
-    """The coefficients once more, written down for the strong equations; keys of k, rho_cp are (region, phase)."""
+    """The coefficients once more, written down for the strong equations; keys of k, rho_cp are (region, phase).
+
+    h of both faces and the current density in the positive tab are functions of y1, y2, …
+    """
 
     electrode: dict[int, ElectrodeLaws]
     D_L: Law
@@ -56,15 +60,15 @@ class Laws:
     mu_A: Law
     lam: float
     gamma: float
-    h: tuple[float, float]
+    h: tuple[Law, Law]
     T_ambient: float
-    tab_current: float
+    tab_current: Law
     k: dict[tuple[int, int], Any]
     rho_cp: dict[tuple[int, int], float]
 
 
-def tensor(value: Any) -> Any:
-    full = np.asarray(value, dtype=float) * (np.eye(2) if np.ndim(value) == 0 else 1.0)
+def tensor(value: Any, dim: int = 2) -> Any:
+    full = np.asarray(value, dtype=float) * (np.eye(dim) if np.ndim(value) == 0 else 1.0)
     return ufl.as_matrix(full.tolist())
 
 
@@ -80,12 +84,13 @@ class Manufactured:
         self.model, self.laws = model, laws
         forms = model.forms
         self.mesh, self.delta = forms.mesh, model.delta
-        x, y = ufl.SpatialCoordinate(self.mesh)
+        self.dim = self.mesh.geometry.dim
+        self.place = tuple(ufl.SpatialCoordinate(self.mesh))
         self.s, self.s_rate = (fem.Constant(self.mesh, np.float64(0)) for _ in range(2))
-        rise = growth(ufl, x, y)
-        self.exact = [b + self.s * g for b, g in zip(base(ufl, x, y), rise, strict=True)]
+        rise = growth(ufl, *self.place)
+        self.exact = [b + self.s * g for b, g in zip(base(ufl, *self.place), rise, strict=True)]
         self.rate = [self.s_rate * g for g in rise]
-        points = model.coordinates[:, :2].T
+        points = model.coordinates[:, : self.dim].T
         constant = np.zeros(model.nodes)
         self._base, self._growth = (
             np.column_stack([f + constant for f in fields(np, *points)]) for fields in (base, growth)
@@ -119,13 +124,13 @@ class Manufactured:
         gamma = self.model.forms.facets[GAMMA]
         tags = {("gamma", r): gamma[tiled.cell_region[gamma[:, 0]] == r] for r in regions}
         ends = np.cumsum([0, *tiled.counts]) * self.delta
-        width = tiled.lateral[0] * self.delta
+        sides = [(i + 1, at) for i, n in enumerate(tiled.lateral) for at in (0.0, n * self.delta)]
         for r, p in self.parts:
             for side in (0, 1):
                 faces = self._facets_at(0, ends[r + side])
                 tags["end", r, p, side] = faces[of_cell[faces[:, 0]] == self.kind[r, p]]
             if not self.model.periodic:
-                faces = np.concatenate([self._facets_at(1, 0.0), self._facets_at(1, width)])
+                faces = np.concatenate([self._facets_at(axis, at) for axis, at in sides])
                 tags["side", r, p] = faces[of_cell[faces[:, 0]] == self.kind[r, p]]
         self.tags = {key: i + 1 for i, key in enumerate(tags)}
         facets = [
@@ -139,11 +144,11 @@ class Manufactured:
         )
 
     def _facets_at(self, axis: int, position: float) -> np.ndarray:
-        """(k, 2) facets, from every cell that has them, with both vertices on a line."""
-        cells = _compat.geometry_nodes(self.mesh)[: len(self.model.tiled.phase), :3]
+        """(k, 2) facets, from every cell that has them, with all vertices on a line or plane."""
+        cells = _compat.geometry_nodes(self.mesh)[: len(self.model.tiled.phase), : self.dim + 1]
         corners = self.mesh.geometry.x[cells, axis]
         on = np.abs(corners - position) < 1e-9
-        return np.argwhere(on[:, TRIANGLE_FACETS].all(axis=2))
+        return np.argwhere(on[:, FACETS[self.dim]].all(axis=2))
 
     # strong equations -----------------------------------------------------------------------------------------------
 
@@ -151,7 +156,7 @@ class Manufactured:
         """Exact N_s, i_s, N_e, i_e, K in one phase of one region; None where there is no such field."""
         laws = self.laws
         c_s, phi_s, c_e, phi_e, T = self.exact
-        K = -tensor(laws.k[region, phase]) * grad(T)
+        K = -tensor(laws.k[region, phase], self.dim) * grad(T)
         if phase == SOLID:
             law = laws.electrode[region]
             return [
@@ -204,9 +209,9 @@ class Manufactured:
         out = [None if q is None else dot(q, n) for q in self.fluxes(region, phase)]
         last = len(self.model.tiled.cells) - 1
         if (region, side) in ((0, [0]), (last, [1])):
-            out[TEMP] -= self.laws.h[side[0]] * (self.exact[TEMP] - self.laws.T_ambient)
+            out[TEMP] -= self.laws.h[side[0]](*self.place) * (self.exact[TEMP] - self.laws.T_ambient)
         if (region, phase, side) == (last, SOLID, [1]):
-            out[PHI_S] -= self.laws.tab_current
+            out[PHI_S] -= self.laws.tab_current(*self.place)
         return out
 
     def _source(self) -> ufl.Form:
@@ -231,6 +236,8 @@ class Manufactured:
     def _residual(self, out: np.ndarray) -> None:
         _compat.assemble_vector(self.model.forms.residual, out)
         out -= self.load
+        if self.model._uneven is not None:
+            out += self.model._uneven
 
     def nodal(self, s: float) -> np.ndarray:
         """Exact values at the nodes, in the order of a function's array."""
@@ -242,12 +249,13 @@ class Manufactured:
         self.model.forms.u2.x.array[:] = self.nodal(s_before)
         self.model.forms.u.x.array[:] = self.nodal(s)
 
-    def solve(self, s: float, rate: float, quotient: Quotient, current: float) -> SolveInfo:
+    def solve(self, s: float, rate: float, quotient: Quotient, control: Control) -> SolveInfo:
         """One implicit step to the time at which the exact fields have this s and its derivative."""
         forms = self.model.forms
         self.s.value, self.s_rate.value = s, rate
         forms.a0.value, forms.a1.value, forms.a2.value = quotient.a0, quotient.a1, quotient.a2
-        forms.current.value = current
+        forms.time.value = control.time
+        forms.current.value = self.model.spread(control).value
         self.load[:] = 0
         _compat.assemble_vector(self.load_form, self.load)
         return self.solver.solve()

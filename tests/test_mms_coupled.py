@@ -13,13 +13,14 @@ import pytest
 from helpers import slope, wavy_cells, wavy_physics
 from manufactured import TEMP, ElectrodeLaws, Laws, Manufactured, tensor
 from mpi4py import MPI
-from ufl import exp, tanh
+from ufl import cos, exp, tanh
 
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.physics import Electrode, Physics
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import Quotient
 
 SIZES = {1: (0.1, 0.07, 0.045), 2: (0.2, 0.14, 0.07)}
@@ -31,18 +32,23 @@ MATERIALS = (
     Material(None, None, 0.8, None, 0.9),
     Material(2.5, SKEW_K, 0.5, 1.4, 1.1),
 )
-CURRENT = 0.2
+SKEW_D = ((0.6, 0.15), (0.15, 0.4))
+TIME = 0.5
+COOLING = "0.5 + 0.3*cos(6*pi*y2) + 0.6*t"
+CURRENT = Control("current", 0.0, Expression.of_time_and_place("0.4*t*(1 + 0.5*cos(6*pi*y2))"), TIME)
 TAB_SHARE = 0.78  # of the face: the strip is 2 (w0 + w1) wide at z1 = 0
 
 
 def physics() -> Physics:
-    """Everything at work: Arrhenius, one Einstein mobility, D_s(c), U(c, T), Pi(c), two different electrodes."""
+    """Everything at work: Arrhenius, one Einstein mobility, D_s(c) and tensor D_s, U(c, T), Pi(c), h(t, y2), two
+    different electrodes.
+    """
     parse = Expression.parse
     return wavy_physics(
         mu_L=None,
         mu_A=1.3,
         gamma=GAMMA,
-        h_positive=parse(0.8),
+        h_positive=Expression.of_time_and_place(COOLING),
         T_ambient=0.2,
         E_D_L=0.7,
         E_D_A=-0.4,
@@ -50,7 +56,7 @@ def physics() -> Physics:
             parse("1 + 0.5*c"), 1.5, 0.3, 0.5, 1.2, 0.8, parse("0.2 - 0.3*c + 0.1*T"), parse(0.05), E_D=0.5
         ),
         positive=Electrode(
-            parse(0.6),
+            SKEW_D,
             1.1,
             0.2,
             0.4,
@@ -84,7 +90,7 @@ def laws() -> Laws:
                 Pi=lambda c, T: 0.05,
             ),
             2: ElectrodeLaws(
-                D_s=lambda c, T: 0.6,
+                D_s=lambda c, T: tensor(SKEW_D),
                 sigma=lambda T: heated(2.5, -0.3, T),
                 G=lambda T: heated(1.1, 0.6, T),
                 GC=0.22,
@@ -100,9 +106,9 @@ def laws() -> Laws:
         mu_A=lambda T: 1.3,
         lam=2.0,
         gamma=GAMMA,
-        h=(0.5, 0.8),
+        h=(lambda x, y: 0.5, lambda x, y: 0.8 + 0.3 * cos(6 * np.pi * y)),
         T_ambient=0.2,
-        tab_current=CURRENT / TAB_SHARE,
+        tab_current=lambda x, y: 0.2 * (1 + 0.5 * cos(6 * np.pi * y)) / TAB_SHARE,
         k={(0, SOLID): 2.0, (2, SOLID): SKEW_K, **{(r, ELECTROLYTE): (0.6, 0.8, 0.5)[r] for r in range(3)}},
         rho_cp={(0, SOLID): 1.5, (2, SOLID): 1.4, **{(r, ELECTROLYTE): (1.0, 0.9, 1.1)[r] for r in range(3)}},
     )

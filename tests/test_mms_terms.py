@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ufl
+from dolfinx import fem
 from helpers import Problem, disks, l2, one_tile, slope
 from ufl import cos, div, dot, exp, grad, pi, sin
 
@@ -183,9 +184,9 @@ def test_heat(order: int) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("order", [1, 2])
-def test_particle_with_reaction(order: int) -> None:
-    """d_t c = div(delta^2 D_s(c) grad c) in a disk; Butler-Volmer and double layer on the circle."""
+@pytest.mark.parametrize(("order", "R_f"), [(1, 0.0), (2, 0.0), (2, 1.7)])
+def test_particle_with_reaction(order: int, R_f: float) -> None:
+    """d_t c = div(delta^2 D_s(c) grad c) in a disk; Butler-Volmer, film and double layer on the circle."""
     beta, c_max, delta, G, GC = 0.4, 1.3, 0.5, 1.5, 0.2
 
     def run(h: float, order: int) -> tuple[float, list[float]]:
@@ -194,16 +195,28 @@ def test_particle_with_reaction(order: int) -> None:
         exact = 0.6 + 0.3 * sin(3 * x) * cos(2 * y)
         before = 0.5 + 0.2 * x * y
         c_e, T = 1 + 0.3 * sin(2 * pi * y), 0.4 * x
-        phi_s, phi_e, jump_rate = 0.3 + 0.2 * x, -0.1 * y, 0.4 * cos(x)
+        phi_e, jump_rate = -0.1 * y, 0.4 * cos(x)
 
         flux = -(delta**2) * (1 + 0.5 * exact) * grad(exact)
-        eta = phi_s - phi_e - (0.25 - 0.4 * exact / c_max)
+        eta = 0.1 + 0.2 * x + 0.1 * y
         f = LAMBDA * eta / (1 + RISE * T)
         g = exact**beta * ((1 - exact / c_max) * c_e) ** (1 - beta) * (exp(f) - 1) * exp(-beta * f)
         reaction = delta * (G * g + GC * jump_rate)
+        # the potential of the solid with which the film's drop leaves this overpotential
+        phi_s = phi_e + 0.25 - 0.4 * exact / c_max + eta + R_f * G * g
 
         c = case.u
         weak_eta = kinetics.overpotential(phi_s, phi_e, 0.25 - 0.4 * c / c_max)
+        if R_f:
+
+            def state(c: Any) -> tuple[Any, Any]:
+                slope = LAMBDA / (1 + RISE * T)
+                driving = kinetics.overpotential(phi_s, phi_e, 0.25 - 0.4 * c / c_max)
+                return slope * driving, slope * R_f * G * kinetics.exchange_rate(c, c_e, beta, c_max)
+
+            frozen = fem.Function(case.space, case.u.x)
+            s = kinetics.through_film(*state(c), beta, *state(frozen))
+            weak_eta = s * (1 + RISE * T) / LAMBDA
         weak_g = kinetics.butler_volmer(c, c_e, weak_eta, T, beta, c_max, LAMBDA, RISE)
         case.set(0, lambda p: 0.5 + 0 * p[:, 0])
         case.solve(

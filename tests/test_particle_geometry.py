@@ -12,6 +12,7 @@ from dfx_homog import _compat
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.particle import particle_geometry
+from dfx_homog.parameters.physics import Tensor
 
 
 def slab(n: int, order: int, bend: float = 0.0) -> UnitCell:
@@ -53,9 +54,10 @@ def test_geometry_measures(order: int) -> None:
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_matrices_are_those_of_dolfinx(order: int) -> None:
+@pytest.mark.parametrize("tensor", [None, ((0.6, 0.2), (0.2, 1.5))])
+def test_matrices_are_those_of_dolfinx(order: int, tensor: Tensor | None) -> None:
     cell = slab(6, order, 0.08)
-    g = particle_geometry(cell, 2 * order, 2 * order + 1)
+    g = particle_geometry(cell, 2 * order, 2 * order + 1, tensor=tensor)
     used, cells = np.unique(cell.cells[cell.phase == SOLID], return_inverse=True)
     cells = cells.reshape(-1, cell.cells.shape[1])
     mesh = _compat.create_mesh(MPI.COMM_SELF, cells, cell.points[used], "triangle", order)
@@ -70,7 +72,8 @@ def test_matrices_are_those_of_dolfinx(order: int) -> None:
     inside = g.solid_nodes >= 0
     nodal[g.solid_nodes[inside]] = field(cell.points.T)[inside]
     dx = ufl.dx(metadata={"quadrature_degree": 2 * order})
-    for matrix, form in ((g.M, u * u * dx), (g.K, ufl.inner(ufl.grad(u), ufl.grad(u)) * dx)):
+    D = ufl.as_matrix(tensor or ((1.0, 0.0), (0.0, 1.0)))
+    for matrix, form in ((g.M, u * u * dx), (g.K, ufl.inner(D * ufl.grad(u), ufl.grad(u)) * dx)):
         assert nodal @ matrix @ nodal == pytest.approx(fem.assemble_scalar(fem.form(form)).real, rel=1e-12)
 
 

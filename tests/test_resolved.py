@@ -264,7 +264,9 @@ def everything() -> Run:
         "parameters.negative.beta=0.4",
         "parameters.positive.c_max=1.3",
         "parameters.T_initial=0.3",
-        "parameters.h_negative=2.0",
+        'parameters.h_negative="2.0*(1 + 5*t)*(1 + sin(2*pi*y2/0.2))"',
+        "parameters.negative.film_resistance=0.4",
+        "parameters.positive.D_s=[[0.6, 0.2], [0.2, 0.3]]",
         'time.scheme="bdf2"',
         current=0.5,
     )
@@ -307,7 +309,11 @@ LAWS = (
     "parameters.positive.c_max=1.3",
     "parameters.T_initial=0.3",
     "parameters.T_ambient=-0.2",
-    "parameters.h_negative=2.0",
+    'parameters.h_negative="2.0*(1 + 5*t)"',
+    "parameters.negative.film_resistance=0.4",
+    "parameters.positive.film_resistance=0.2",
+    # diffusion in layers is across them: the first entry is of no effect
+    "parameters.positive.D_s=[[0.1, 0.0], [0.0, 0.6]]",
     'time.scheme="bdf2"',
     "protocol.steps.0.current=0.5",
 )

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.runfile.cooling import check_cooling
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
+from dfx_homog.runfile.place import check_cooling, check_diffusivity
 from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.runfile.protocol import PLACES
 from dfx_homog.runfile.solid3d import RandomSpheres
@@ -34,6 +34,8 @@ def require(run: Run, command: str) -> None:
         dim = (dims[0] if dims else 3) if command == "resolved" else 1
         check_cooling(run, command, dim)
         _require_known_places(run, command, dim)
+        if dims:
+            check_diffusivity(run, dims[0])
     if command in ("homogenised", "convergence"):
         _require_constant_diffusivity(run, command)
 

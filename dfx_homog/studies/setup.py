@@ -22,8 +22,8 @@ from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import Physics, physics_from_run
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run
-from dfx_homog.runfile.cooling import check_cooling
 from dfx_homog.runfile.microstructure import tensor_of_other_size
+from dfx_homog.runfile.place import check_cooling, check_diffusivity
 from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.solvers.newton import Groups
 from dfx_homog.studies.joining import fitting_separator
@@ -102,13 +102,6 @@ class Problem:
                 f"microstructure.{name}.{key}",
                 f"is not a {cell.dim} x {cell.dim} tensor, but the unit cell has {cell.dim} dimensions",
             )
-        if self.run.parameters is not None and name in ELECTRODES:
-            D_s = getattr(self.run.parameters, name).D_s
-            if isinstance(D_s, tuple) and len(D_s) != cell.dim:
-                raise self.run.problem(
-                    f"parameters.{name}.D_s",
-                    f"is not a {cell.dim} x {cell.dim} tensor, but the unit cell has {cell.dim} dimensions",
-                )
         return cell
 
     def _mapped_cell(self, name: str, spec: Any, path: Path) -> UnitCell:
@@ -182,6 +175,7 @@ class Problem:
 
     def physics(self, cells: dict[str, UnitCell]) -> Physics:
         """Materials and conditions; G of electrodes made of voxels with the area corrected where that is asked for."""
+        check_diffusivity(self.run, cells["negative"].dim)
         found, factors = physics_from_run(self.run), area_factors(self.run, cells)
         changed = {
             # the drop over a film is that of the current per true area

@@ -1,11 +1,11 @@
-"""Heat exchange of the collectors as a formula in time and place: what it may use, and that it never heats."""
+"""Checks that need the number of dimensions: heat exchange as a formula in time and place, tensor-valued D_s."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.runfile.models import Run
+from dfx_homog.runfile.models import ELECTRODES, Run
 
 TIMES, PLACES = 101, 21  # of the grid on which h >= 0 is checked: over the protocol, and along each side
 
@@ -32,4 +32,15 @@ def check_cooling(run: Run, command: str, dim: int) -> None:
             at = np.unravel_index(np.argmin(np.where(np.isfinite(values), values, -np.inf)), values.shape)
             raise run.problem(
                 key, f"is {values[at]:g} at t = {t[at]:g}, y1 = {y1:g} (allowed: finite values >= 0)"
+            )
+
+
+def check_diffusivity(run: Run, dim: int) -> None:
+    """Raises BadInput unless tensor-valued D_s are dim x dim."""
+    for name in ELECTRODES:
+        D_s = getattr(run.parameters, name).D_s
+        if isinstance(D_s, tuple) and len(D_s) != dim:
+            raise run.problem(
+                f"parameters.{name}.D_s",
+                f"is not a {dim} x {dim} tensor, but the unit cells have {dim} dimensions",
             )
