@@ -19,13 +19,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+from dfx_homog import together
 from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
 from dfx_homog.io import lock
+from dfx_homog.io.disk import DISK
 from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load, require
 from dfx_homog.runfile.identity import FREE, difference
 from dfx_homog.runoptions import RunOptions
 
-BAD_INPUT, SOLVER_GAVE_UP, STOPPED_EARLY = 2, 3, 75
+BUG, BAD_INPUT, SOLVER_GAVE_UP, STOPPED_EARLY = 1, 2, 3, 75
 #: Where each command that computes is: module and function(run, out, options).
 STUDIES = {
     "cell": ("dfx_homog.studies.cell", "run_cell"),
@@ -49,7 +51,6 @@ PARTS = (
     "homogenised",
     "resolved-*",
 )
-PATIENCE = 10.0  # seconds that ranks wait for the others to fail as well, before one ends them all
 
 HELP = """commands:
   cell FILE         effective tensors of every microstructure in FILE
@@ -272,14 +273,16 @@ def _print_check(job: Job) -> None:
 
 
 def fail(error: Exception, comm: Any, status: int) -> int:
-    """Prints the error's one line and returns `status`: rank 0 prints if all fail, else the one that fails.
+    """Prints the error, a BUG with where it came from, and returns `status`: rank 0 if all fail, else who does.
 
     In the second case the others wait for it in some collective call, so it ends them all.
     """
-    together = comm.size == 1 or _all_arrive(comm)
-    if comm.rank == 0 or not together:
-        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
-    if not together:
+    all_fail = comm.size == 1 or together.all_arrive(comm, together.PATIENCE)
+    if comm.rank == 0 or not all_fail:
+        line = " ".join(str(error).split())
+        text = "".join(traceback.format_exception(error)).rstrip() if status == BUG else line
+        print(text if all_fail or status != BUG else f"rank {comm.rank}: {text}", file=sys.stderr, flush=True)
+    if not all_fail:
         comm.Abort(status)
     return status
 
@@ -297,16 +300,6 @@ def _remove_new_directory(job: Job | None, comm: Any) -> None:
         with contextlib.suppress(OSError):  # there is something in it
             (job.options.out / lock.NAME).unlink()
             job.options.out.rmdir()
-
-
-def _all_arrive(comm: Any) -> bool:
-    request = comm.Ibarrier()
-    deadline = time.monotonic() + PATIENCE
-    while not request.Test():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _end_all_ranks_on_exceptions(comm: Any) -> None:
@@ -343,6 +336,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(error, comm, SOLVER_GAVE_UP)
     except StoppedEarly as error:
         return fail(error, comm, STOPPED_EARLY)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return fail(SolverFailure(f"{error.filename}: {error.strerror}"), comm, SOLVER_GAVE_UP)
+        return fail(error, comm, BUG)
     finally:
         lock.release()
     return 0

@@ -218,7 +218,7 @@ class AloneComm:
 def test_a_rank_that_fails_alone_speaks_and_ends_all(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "PATIENCE", 0.05)
+    monkeypatch.setattr(cli.together, "PATIENCE", 0.05)
     comm = AloneComm()
     cli.fail(SolverFailure("particle 7"), comm, 3)
     assert comm.aborted == 3

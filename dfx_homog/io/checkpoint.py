@@ -22,7 +22,7 @@ from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
-from dfx_homog.io.disk import flush, on_rank_0, replace
+from dfx_homog.io.disk import check_room, flush, on_rank_0, replace
 from dfx_homog.models.state import State, Table
 
 Json = dict[str, Any]
@@ -144,11 +144,7 @@ def _reserve(part: Path, size: int) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
     for old in part.parent.glob("*.part"):  # of a run that was killed while it wrote
         old.unlink()
-    try:
-        with part.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    finally:
-        part.unlink(missing_ok=True)
+    check_room(part, size)
 
 
 def _publish(part: Path, target: Path, facts: Json) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from mpi4py import MPI
 
 from dfx_homog.errors import SolverFailure
+
+#: What says that it is the disk and not the program: full, over quota, too large a file, broken, read-only.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def on_rank_0(comm: MPI.Comm, path: Path, action: Callable[[], object], remark: str = "") -> None:
@@ -37,6 +41,22 @@ def replace(path: Path, data: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def reserve(path: Path, size: int) -> None:
+    """A file that takes `size` bytes of the disk. Raises OSError, and leaves no file, where there is no such room."""
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def check_room(path: Path, size: int) -> None:
+    """Raises OSError if `size` bytes do not fit on the disk now; `path` is a name that is free."""
+    reserve(path, size)
+    path.unlink()
 
 
 def flush(path: Path) -> None:

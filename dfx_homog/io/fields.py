@@ -10,7 +10,9 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dfx_homog import _compat
+from dfx_homog.io.disk import check_room, on_rank_0, reserve
 from dfx_homog.models.transient import TransientModel
+from dfx_homog.together import all_arrive
 
 
 def _free(out: Path, comm: MPI.Intracomm) -> Path:
@@ -23,10 +25,15 @@ def _free(out: Path, comm: MPI.Intracomm) -> Path:
     return path
 
 
+CLOSING = 1 << 17  # bytes that ADIOS2 needs to end a file, generously
+
+
 class FieldWriter:
     """Writes every field of a model, and those on Gamma, as scalars on the model's mesh, NaN where they do not live.
 
-    Opens in ParaView (ADIOS2 VTX reader). active: if not, nothing is written. Collective.
+    Opens in ParaView (ADIOS2 VTX reader). ADIOS2 ends the process where the disk is full, also in closing a file. So
+    every write is preceded by a look whether it fits, and room to close the file is kept from the start.
+    active: if not, nothing is written. Raises SolverFailure where the disk is full. Collective.
     """
 
     def __init__(self, model: TransientModel, out: Path, *, active: bool = True):
@@ -41,7 +48,15 @@ class FieldWriter:
         self._functions = [
             fem.Function(scalar, name=name) for name in (*model.fields, *model.interface.fields)
         ]
-        self._writer = _compat.vtx_writer(space.mesh.comm, _free(out, space.mesh.comm), self._functions)
+        self._comm, self._path = space.mesh.comm, _free(out, space.mesh.comm)
+        self._room = self._path.with_suffix(".room")
+        topology = space.mesh.topology
+        cells = topology.index_map(topology.dim).size_global * (scalar.dofmap.list.shape[1] + 3)
+        nodes = scalar.dofmap.index_map.size_global
+        self._bytes = 8 * nodes * len(self._functions) + CLOSING
+        self._bytes_of_mesh = 8 * (cells + 5 * nodes)  # written with the first state
+        on_rank_0(self._comm, self._path, lambda: reserve(self._room, CLOSING))
+        self._writer = _compat.vtx_writer(self._comm, self._path, self._functions)
 
     def write(self, time: float) -> None:
         """Append the new state, unless the last one written is of the same time."""
@@ -54,6 +69,9 @@ class FieldWriter:
         columns = [*values.T, *(surface[name] for name in self._model.interface.fields)]
         for function, column in zip(self._functions, columns, strict=True):
             function.x.array[target] = column[source]
+        probe, size = self._path.with_suffix(".part"), self._bytes + self._bytes_of_mesh
+        on_rank_0(self._comm, self._path, lambda: check_room(probe, size))
+        self._bytes_of_mesh = 0
         self._writer.write(time)
 
     def __enter__(self) -> FieldWriter:
@@ -62,5 +80,7 @@ class FieldWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._active:
-            self._writer.close()
+        if not self._active or (kind is not None and not all_arrive(self._comm)):
+            return  # closing would wait for the others, who wait for this rank
+        on_rank_0(self._comm, self._path, self._room.unlink)
+        self._writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import TracebackType
 
 from mpi4py import MPI
 
+from dfx_homog.io.disk import on_rank_0
 from dfx_homog.io.provenance import write_run_toml
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
@@ -38,11 +40,13 @@ class Log:
             if error is not None:
                 self._write(f"stopped: {error}")
             self._end_bar()
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _write(self, message: str) -> None:
         assert self._file is not None
-        print(f"{time.perf_counter() - self._start:8.1f} s  {message}", file=self._file, flush=True)
+        with contextlib.suppress(OSError):  # a full disk ends the run where results are written
+            print(f"{time.perf_counter() - self._start:8.1f} s  {message}", file=self._file, flush=True)
 
     def _end_bar(self) -> None:
         if self._bar:
@@ -95,10 +99,12 @@ def begin(run: Run, out: Path, opts: RunOptions, comm: MPI.Intracomm) -> Log:
 
 
 def finish(out: Path, comm: MPI.Intracomm, log: Log) -> None:
-    """Write report.html on rank 0. Collective."""
-    if comm.rank == 0:
+    """Write report.html on rank 0. Collective. Raises SolverFailure if the disk is full."""
+
+    def write() -> None:
         from dfx_homog.report import write_report
 
         write_report(out)
-    comm.barrier()
+
+    on_rank_0(comm, out / "report.html", write)
     log.say(f"report: {out / 'report.html'}")
