@@ -3,9 +3,10 @@
 # Folders of the machine that the root has its own versions of. All others are visible in it at the same path.
 own_folders=' bin sbin lib lib32 lib64 libx32 usr etc proc sys dev boot lost+found '
 
-# /dev/shm is private to each run (ranks of two runs would find each other's segments there).
+# /dev/shm is private to each run (ranks of two runs would find each other's segments there). Inside a run it is its own.
 check_paths() {
     local path
+    [ -z "${DFX_INSIDE:-}" ] || return 0
     for path in "$PWD" "$@"; do
         case $path in
             /dev/shm | /dev/shm/*) die 2 "$path: /dev/shm is private to each run, results there would be lost; use another folder" ;;
