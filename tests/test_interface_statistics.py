@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -27,6 +29,7 @@ from dfx_homog.models.interface_statistics import (
     summary,
     time_integral,
 )
+from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.runfile import Run
 from dfx_homog.solvers.control import Control
 
@@ -39,6 +42,18 @@ WARM = (
     "parameters.gamma=0.5",
     *(f"parameters.activation.{key}=5" for key in ("G_n", "G_p", "D_L", "sigma_n")),
 )
+
+
+#: A film on the particles of one electrode.
+FILM = ("parameters.negative.film_resistance=0.7",)
+
+
+def areas(model: Any) -> list[float]:
+    """Area of the interface of each electrode in lengths of the unit cell times delta, per collector area."""
+    if isinstance(model, ResolvedModel):
+        on = model.interface
+        return [model.delta * model.sum(on.weights[on.electrode == e].sum()) for e in (0, 1)]
+    return [model.sum(p.weights.sum()) * p.particles.geometry.surface for p in model.points]
 
 
 def heat_sum(row: dict[str, float]) -> float:
@@ -110,14 +125,10 @@ def test_mean_rate_is_the_current(name: str) -> None:
     run = wavy_run(*NO_DOUBLE_LAYER, steps=2)
     model = build(run, name)
     rows = follow(model, run).rows
-    if name == "resolved":
-        on = model.interface
-        areas = [model.delta * model.sum(on.weights[on.electrode == e].sum()) for e in (0, 1)]
-    else:
-        areas = [model.sum(p.weights.sum()) * p.particles.geometry.surface for p in model.points]
+    surfaces = areas(model)
     model.destroy()
     for row in rows:
-        for e, area, current in zip("np", areas, (0.2, -0.2), strict=True):
+        for e, area, current in zip("np", surfaces, (0.2, -0.2), strict=True):
             assert row[f"rate_mean_{e}"] * area == pytest.approx(current, rel=1e-9)
             assert row[f"rate_min_{e}"] < row[f"rate_mean_{e}"] < row[f"rate_max_{e}"]
             assert row[f"rate_cv_{e}"] == pytest.approx(row[f"rate_std_{e}"] / abs(row[f"rate_mean_{e}"]))
@@ -127,7 +138,7 @@ def test_mean_rate_is_the_current(name: str) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("change", [(), (*WARM, 'time.scheme="bdf2"')])
+@pytest.mark.parametrize("change", [(), (*WARM, 'time.scheme="bdf2"'), FILM])
 def test_heat_by_mechanism_is_all_heat(name: str, change: tuple[str, ...]) -> None:
     """The sum over mechanisms is the source of the heat equation: what is stored and lost, less what Newton left."""
     run = wavy_run(*change, steps=3)
@@ -145,6 +156,10 @@ def test_heat_by_mechanism_is_all_heat(name: str, change: tuple[str, ...]) -> No
         assert heat_sum(row) == pytest.approx(terms[0] + terms[1] - left_over, abs=1e-13)
         assert row["double_layer_n"] + row["double_layer_p"] == pytest.approx(terms[4], abs=1e-13)
         model.accept()
+    if change == FILM:
+        square = row["rate_mean_n"] ** 2 + row["rate_std_n"] ** 2
+        assert row["heat_film_n"] == pytest.approx(2.0 * 0.7 * areas(model)[0] * square, rel=1e-12)
+        assert row["heat_film_n"] > 5e-3 and row["heat_film_p"] == 0.0
     for name in ("joule_s_n", "joule_s_p", "joule_e_s", "irreversible_n", "irreversible_p"):
         assert row[f"heat_{name}"] > 0
     model.destroy()
