@@ -71,12 +71,22 @@ def test_voltages_of_the_table(n: int) -> None:
 @pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_iterations_do_not_grow_with_the_number_of_cells(order: int, change: tuple[str, ...]) -> None:
     means = []
-    for m in (1, 2, 4):
-        result = simulate(wavy_run(f"cell.periods=[{2 * m},{m},{2 * m}]", *change, order=order, steps=3))
+    for m in (1, 2, 4, 8):
+        result = simulate(wavy_run(f"cell.periods=[{2 * m},{m},{2 * m}]", *change, order=order, steps=2))
         assert max(row["newton"] for row in result.rows) <= 5
         means.append(float(np.mean(result.krylov)))
     assert max(means) < 1.25 * min(means)
     assert max(means) < (20 if set(STIFF) <= set(change) else 12)
+
+
+@pytest.mark.mpi
+def test_iterations_depend_neither_on_the_mesh_nor_on_ranks() -> None:
+    """Within a quarter: mesh sizes 0.2, 0.1, 0.05 on all ranks, and the middle one on one rank."""
+    sizes = {h: simulate(wavy_run(h=h, steps=2)).krylov for h in (0.2, 0.1, 0.05)}
+    alone = simulate(wavy_run(h=0.1, steps=2), comm=MPI.COMM_SELF).krylov
+    means = [float(np.mean(k)) for k in (*sizes.values(), alone)]
+    assert max(means) < 1.25 * min(means)
+    assert max(means) < 12
 
 
 @pytest.mark.mpi
