@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from wavy import conserves, simulate, wavy_run
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import ELECTRODES, Run
 from dfx_homog.runfile.require import require
+from dfx_homog.studies.check import describe, tile_unknowns
+from dfx_homog.studies.setup import Problem
 
 MATERIAL = {"sigma_s": 10.0, "k_s": 2.0, "k_e": 0.6, "rho_cp_s": 1.5, "rho_cp_e": 1.0}
 SCHWARZ = "cos(2*pi*x) + cos(2*pi*y) + cos(2*pi*z)"
@@ -156,3 +159,27 @@ def test_meshes_from_files(tmp_path: Path) -> None:
         found.append(simulate(run, comm=MPI.COMM_SELF))
     assert all(conserves(result) for result in found)
     assert found[0].rows[-1]["voltage"] == pytest.approx(found[1].rows[-1]["voltage"], abs=1e-3)
+
+
+def test_check_counts_in_space_and_says_what_models_would_refuse() -> None:
+    """Unknowns of the model itself; a refusal of the models does not make the run file wrong."""
+    run = family_run("parameters.isothermal=true", dim=3, **SPACE["sc"])
+    cells = Problem(MPI.COMM_SELF, run).unit_cells()
+    said = describe(run)
+    found = re.search(r"resolved, delta = 1/3: about (\d+) unknowns, iterative solver, memory about", said)
+    assert found is not None
+    each = [
+        tile_unknowns(cells[n], inert=n == "separator", isothermal=True)
+        for n in ("negative", "separator", "positive")
+    ]
+    assert int(found[1]) == sum(each)
+    built = Problem(MPI.COMM_SELF, run).resolved(cells, (1, 1, 1))
+    # the domain has two ends, and the faces between regions belong to both in part
+    assert built.dofs == pytest.approx(sum(each), rel=0.15)
+    built.destroy()
+    separator = {**MATERIAL, **SPACE["sc"], "radius": 0.57, "mesh_size": 0.3}
+    said = describe(family_run(dim=3, separator=separator, **SPACE["sc"]))
+    assert "not resolved: microstructure.separator.geometry: its solid meets the unit cell's faces" in said
+    assert "suits: cell\n" in said
+    image = describe(family_run(dim=2, **PLANE["gaussian field"]))
+    assert "corrected (Crofton)" in image and "carries heat only" in image
