@@ -159,6 +159,12 @@ class Expression:
             return b * apply("**", a, b - 1.0) * da
         return self * (b.diff(name) * apply("log", a) + b * da / a)
 
+    def substitute(self, name: str, by: Expression) -> Expression:
+        """The formula with another one in place of a variable, constants folded."""
+        if not self.depends_on(name):
+            return self
+        return by if self.op == "var" else apply(self.op, *(a.substitute(name, by) for a in self.args))
+
     def depends_on(self, name: str) -> bool:
         """Whether the variable occurs (after folding: 0*T does not depend on T)."""
         return self.name == name if self.op == "var" else any(a.depends_on(name) for a in self.args)
