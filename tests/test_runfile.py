@@ -141,7 +141,6 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("parameters.activation.D_e", 1.0, "unknown key"),
         ("parameters.activation.D_L", -1.0, ">= 0"),
         ("microstructure.negative.geometry", "donut", "wavy"),
-        ("microstructure.negative.geometry", "particle", "not in this version"),
         ("microstructure.negative.geometry", None, "required"),
         ("microstructure.negative.w0", 0.9, "w(z1) runs from"),
         ("microstructure.negative.w0", 0.1, "w(z1) runs from"),

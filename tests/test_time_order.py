@@ -17,8 +17,10 @@ from dfx_homog.models.effective import effective_medium
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import coefficients
+from dfx_homog.models.particle import particle_geometry
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.transient import TransientModel
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import Quotient, bdf2, euler
 
 ORDER = {"euler": 1, "bdf2": 2}
@@ -75,9 +77,9 @@ def laws(C: float) -> Laws:
         mu_A=lambda T: 1.5,
         lam=2.0,
         gamma=0.1,
-        h=(0.5, 0.5),
+        h=(lambda *_: 0.5, lambda *_: 0.5),
         T_ambient=0.0,
-        tab_current=0.2 / 0.4,
+        tab_current=lambda *_: 0.2 / 0.4,
         k={(r, p): k[p] for r in regions for p in k},
         rho_cp={(r, p): rho_cp[p] for r in regions for p in k},
     )
@@ -110,7 +112,8 @@ def test_resolved_model_manufactured(scheme: str, C: float) -> None:
         case.start(0.0, 0.0)
         for index in range(1, count + 1):
             t = index * dt
-            info = case.solve(math.sin(2 * t), 2 * math.cos(2 * t), quotient(scheme, dt, index), 0.2)
+            control = Control("current", 0.2, time=t)
+            info = case.solve(math.sin(2 * t), 2 * math.cos(2 * t), quotient(scheme, dt, index), control)
             assert info.newton <= 6
             model.accept()
         errors.append(case.errors())
@@ -150,8 +153,9 @@ def homogenised_model(h: float, elements: int) -> HomogenisedModel:
         coefficients(medium, material, separator=i == 1)
         for i, (medium, material) in enumerate(zip(media, materials, strict=True))
     )
+    negative, positive = (particle_geometry(cell, *quadrature_degrees(1)) for cell in (cells[0], cells[2]))
     return HomogenisedModel(
-        MPI.COMM_WORLD, wavy_physics(), (cells[0], cells[2]), regions, (0.4, 0.2, 0.4), elements
+        MPI.COMM_WORLD, wavy_physics(), (negative, positive), regions, (0.4, 0.2, 0.4), elements
     )
 
 

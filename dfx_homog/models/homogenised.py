@@ -11,8 +11,6 @@ from petsc4py import PETSc
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
-from dfx_homog.microstructure.unitcell import UnitCell
-from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.history import Balance
 from dfx_homog.models.homogenised_interface import HomogenisedInterface
 from dfx_homog.models.local_error import Quantity
@@ -29,7 +27,7 @@ from dfx_homog.models.meso import (
     MesoForms,
     MesoLine,
 )
-from dfx_homog.models.particle import ParticleProblems, ParticleResponse, particle_geometry
+from dfx_homog.models.particle import ParticleGeometry, ParticleProblems, ParticleResponse
 from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics
@@ -62,9 +60,8 @@ class ElectrodePoints:
 class HomogenisedModel(TransientModel):
     """State and solver of the homogenised model in one meso dimension.
 
-    cells:   unit cells of negative electrode and positive electrode (their solids carry the particle problems)
+    solids:  domains of the particle problems of negative electrode and positive electrode
     regions: effective coefficients of negative electrode, separator, positive electrode
-    active:  for each of `cells` (m,) the cells of the parts that transport, default all (MODEL section 4)
     The Newton system is small (four fields on a line) and factorised directly; the particle problems, which are
     nearly all of the work, are spread over the ranks with the nodes.
     """
@@ -73,12 +70,11 @@ class HomogenisedModel(TransientModel):
         self,
         comm: MPI.Intracomm,
         physics: Physics,
-        cells: tuple[UnitCell, UnitCell],
+        solids: tuple[ParticleGeometry, ParticleGeometry],
         regions: tuple[MesoCoefficients, ...],
         thickness: tuple[float, ...],
         elements: int,
         *,
-        active: tuple[np.ndarray, np.ndarray] | None = None,
         user_options: tuple[str, ...] = (),
     ):
         self.comm, self.physics, self.regions = comm, physics, regions
@@ -92,13 +88,10 @@ class HomogenisedModel(TransientModel):
         self.y = space.tabulate_dof_coordinates()[: self.nodes, 0]
         self._weights()
         self._points = [
-            self._electrode_points(
-                cell,
-                physics.negative if i == 0 else physics.positive,
-                self._w_region[2 * i],
-                None if active is None else active[i],
+            self._electrode_points(solid, electrode, self._w_region[2 * i])
+            for i, (solid, electrode) in enumerate(
+                zip(solids, (physics.negative, physics.positive), strict=True)
             )
-            for i, cell in enumerate(cells)
         ]
         self._number_unknowns()
         self._frozen = False
@@ -118,13 +111,11 @@ class HomogenisedModel(TransientModel):
         self._w_face = {f: forms.end_weights(f) for f in (NEGATIVE_FACE, POSITIVE_FACE)}
 
     def _electrode_points(
-        self, cell: UnitCell, electrode: Electrode, weights: FloatArray, active: np.ndarray | None
+        self, solid: ParticleGeometry, electrode: Electrode, weights: FloatArray
     ) -> ElectrodePoints:
         total = self.forms.sum_over_ranks(weights)
         nodes = np.flatnonzero(total > 0)
-        tensor = electrode.D_s if isinstance(electrode.D_s, tuple) else None
-        geometry = particle_geometry(cell, *quadrature_degrees(cell.order), active, tensor)
-        particles = ParticleProblems(geometry, electrode, self.physics.lam, self.physics.gamma, len(nodes))
+        particles = ParticleProblems(solid, electrode, self.physics.lam, self.physics.gamma, len(nodes))
         return ElectrodePoints(electrode, nodes, total[nodes], particles)
 
     def _number_unknowns(self) -> None:

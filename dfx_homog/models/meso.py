@@ -17,6 +17,7 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.models.resolved_forms import Material, cellwise
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.physics import heat, temperature, transport
+from dfx_homog.runfile.given import Effective, Particle
 
 PHI_S, C_E, PHI_E, TEMP = range(4)
 NAMES = ("Phi_s", "c_e", "Phi_e", "T")
@@ -215,3 +216,13 @@ def coefficients(medium: Any, material: Material, *, separator: bool) -> MesoCoe
         phi_e=float(medium.phi_e),
         theta=float(medium.theta),
     )
+
+
+def given_coefficients(spec: Particle | Effective) -> MesoCoefficients:
+    """Effective coefficients along y1 of a medium that the run file gives by its numbers."""
+
+    def along(value: Any) -> float:
+        return float(np.atleast_2d(np.asarray(value, dtype=float))[0, 0])
+
+    S = along(spec.S) if isinstance(spec, Particle) else None
+    return MesoCoefficients(S, along(spec.B), along(spec.K), spec.phi_e, spec.theta)

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from dfx_homog.runfile.base import Table
-from dfx_homog.runfile.geometry import FAMILIES, LATER_FAMILIES
+from dfx_homog.runfile.geometry import FAMILIES
+from dfx_homog.runfile.given import Given
 from dfx_homog.runfile.messages import allowed, keys_of, tables_of
 from dfx_homog.runfile.microstructure import Meshed, Microstructure, OnMesh, OnVoxels, SolidOnMesh
 from dfx_homog.runfile.models import (
@@ -49,6 +50,7 @@ GROUPS: tuple[tuple[str, type[Table], type[Table]], ...] = (
     ("Keys of every mesh that is made here", Meshed, Meshed),
     ("Keys of every mesh with solid", SolidOnMesh, SolidOnMesh),
     ("Keys of voxels", OnVoxels, OnVoxels),
+    ("Keys of media that are given", Given, Given),
 )
 
 INTRODUCTION = """\
@@ -88,7 +90,7 @@ def document() -> str:
     tables: list[type[Table]] = [*FAMILIES.values(), *STEPS.values(), Run, *(table for _, table in SECTIONS)]
     later = sorted({key for table in tables for key in table.LATER})
     parts = [INTRODUCTION.format(later=", ".join(f"`{key}`" for key in later)), "## [microstructure.NAME]\n"]
-    parts.append(f"`geometry` is one of {', '.join(FAMILIES)} (not yet: {', '.join(LATER_FAMILIES)}).\n")
+    parts.append(f"`geometry` is one of {', '.join(FAMILIES)}.\n")
     for title, base, members in GROUPS:
         families = f" ({', '.join(name for name, family in FAMILIES.items() if issubclass(family, members))})"
         known = families if members is not Microstructure else ""

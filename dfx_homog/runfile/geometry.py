@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
+from dfx_homog.runfile.given import Effective, Particle
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.plane import Checkerboard, Disks, Electrolyte, Ellipse, Laminate, Wavy
 from dfx_homog.runfile.solid3d import Ellipsoid, LevelSet, MeshFile, RandomSpheres, Spheres
@@ -25,9 +26,9 @@ FAMILIES: dict[str, type[Microstructure]] = {
     "mesh": MeshFile,
     "gaussian_field": GaussianField,
     "image": Image,
+    "particle": Particle,
+    "effective": Effective,
 }
-#: Families of the interface that this version does not offer.
-LATER_FAMILIES = ("particle", "effective")
 
 #: What has a mesh, unless it is a RandomSpheres with `voxels`.
 MeshGeometry = (
@@ -46,4 +47,4 @@ MeshGeometry = (
 #: What has voxels, unless it is a RandomSpheres without `voxels`.
 VoxelGeometry = RandomSpheres | GaussianField | Image
 
-Geometry = Annotated[MeshGeometry | GaussianField | Image, Discriminator("geometry")]
+Geometry = Annotated[MeshGeometry | GaussianField | Image | Particle | Effective, Discriminator("geometry")]

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dfx_homog.runfile.base import Table
-from dfx_homog.runfile.geometry import FAMILIES, LATER_FAMILIES
+from dfx_homog.runfile.geometry import FAMILIES
 from dfx_homog.runfile.models import Run
 from dfx_homog.runfile.toml import written_key
 from dfx_homog.runfile.types import Allowed, show
@@ -92,13 +92,7 @@ def _wrong_tag(key: str, error: ErrorDetails) -> tuple[str, str]:
     chooser = str(error["ctx"]["discriminator"]).strip("'")
     options = list(FAMILIES) if chooser == "geometry" else list(STEPS)
     tag = error["input"].get(chooser) if isinstance(error["input"], dict) else None
-    reason = (
-        "required"
-        if tag is None
-        else f"{show(tag)} is not in this version"
-        if tag in LATER_FAMILIES
-        else f"{show(tag)} is not known"
-    )
+    reason = "required" if tag is None else f"{show(tag)} is not known"
     return f"{key}.{chooser}", f"{reason} (allowed: {', '.join(options)})"
 
 

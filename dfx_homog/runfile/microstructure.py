@@ -30,6 +30,11 @@ class Microstructure(Table):
         return False
 
     @property
+    def is_given(self) -> bool:
+        """True where effective numbers are given instead of a unit cell."""
+        return False
+
+    @property
     def solid_inside(self) -> bool:
         """True where the solid touches no face of the unit cell, so that current cannot enter it."""
         return False

@@ -311,7 +311,11 @@ class Run(Table):
 
     def meshes(self) -> dict[str, MeshGeometry]:
         """The microstructures that are meshed."""
-        return {n: cast(MeshGeometry, s) for n, s in self.microstructure.items() if not s.is_voxels}
+        return {
+            n: cast(MeshGeometry, s)
+            for n, s in self.microstructure.items()
+            if not (s.is_voxels or s.is_given)
+        }
 
     def images(self) -> dict[str, VoxelGeometry]:
         """The microstructures that are made of voxels."""

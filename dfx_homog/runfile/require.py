@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
+from dfx_homog.runfile.given import Effective, Particle
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.place import check_cooling, check_diffusivity
@@ -25,6 +26,8 @@ def require(run: Run, command: str) -> None:
 
     `cell` needs microstructures only; a coefficient that is missing leaves its tensor undefined.
     """
+    if command != "homogenised":
+        _require_geometries(run, command)
     if command == "rve":
         _require_samples(run)
     if command in MODELS:
@@ -51,6 +54,16 @@ def suited_to(run: Run) -> dict[str, str]:
         return ""
 
     return {command: reason(command) for command in COMMANDS}
+
+
+def _require_geometries(run: Run, command: str) -> None:
+    """Only the homogenised model can do with effective numbers alone."""
+    for name, spec in run.microstructure.items():
+        if spec.is_given:
+            raise run.problem(
+                f"microstructure.{name}.geometry",
+                f'"{spec.geometry}" has no unit cell, which {command} needs (allowed: every other geometry)',
+            )
 
 
 def _require_samples(run: Run) -> None:
@@ -129,18 +142,23 @@ def _require_regions(run: Run, command: str) -> None:
                 f"microstructure.{name}", f"not used by {command} (allowed: {', '.join(REGIONS)})"
             )
     for name in ELECTRODES:
-        if isinstance(cells[name], Electrolyte):
+        if isinstance(cells[name], Electrolyte | Effective):
             raise run.problem(
                 f"microstructure.{name}.geometry",
-                f'an electrode needs solid, {command} cannot use "electrolyte" here',
+                f'an electrode needs solid, {command} cannot use "{cells[name].geometry}" here',
             )
+    if isinstance(cells["separator"], Particle):
+        raise run.problem(
+            "microstructure.separator.geometry",
+            'a separator has no reaction (allowed: every other geometry, for given numbers "effective")',
+        )
     for name in REGIONS:
         for key in _coefficients(name, cells[name]):
             if getattr(cells[name], key) is None:
                 raise run.problem(
                     f"microstructure.{name}.{key}", f"required by {command} (allowed: a number > 0)"
                 )
-    orders = {cells[name].order for name in REGIONS}
+    orders = {getattr(cells[name], "order", 0) for name in REGIONS if not cells[name].is_given}
     if len(orders) > 1:
         raise run.problem(
             "microstructure.separator.order", "the three regions make one mesh and need the same order"
@@ -155,6 +173,8 @@ def _require_regions(run: Run, command: str) -> None:
 
 def _coefficients(name: str, spec: Microstructure) -> Iterator[str]:
     """Material keys that the models need in a region; solid in the separator carries heat only."""
+    if spec.is_given:
+        return
     yield from ("k_e", "rho_cp_e")
     if not isinstance(spec, Electrolyte):
         yield from ("k_s", "rho_cp_s")
@@ -183,6 +203,11 @@ def _require_constant_diffusivity(run: Run, command: str) -> None:
     """The homogenised model's particle problems share one factorisation, so D_s must be the same at all points."""
     for name in ELECTRODES:
         given = getattr(run.parameters, name).D_s
+        if isinstance(given, tuple) and isinstance(run.microstructure[name], Particle):
+            raise run.problem(
+                f"parameters.{name}.D_s",
+                'a "particle" is radially symmetric, its diffusivity no tensor (allowed: a number > 0)',
+            )
         D_s = Expression.parse(1.0 if isinstance(given, tuple) else given)
         if D_s.depends_on("c") or D_s.depends_on("T"):
             raise run.problem(

@@ -156,6 +156,11 @@ Fraction = Annotated[
     Allowed("a number between 0 and 1, both excluded"),
     PlainValidator(lambda v: number_in(v, above=0.0, below=1.0)),
 ]
+Share = Annotated[
+    float,
+    Allowed("a number > 0 and <= 1"),
+    PlainValidator(lambda v: number_in(v, above=0.0, most=1.0)),
+]
 Flag = Annotated[bool, Allowed("true or false"), PlainValidator(_flag)]
 Lateral = Annotated[
     Literal["periodic", "insulated"], Allowed('"periodic" or "insulated"'), one_of(["periodic", "insulated"])

@@ -110,7 +110,7 @@ def _cells(run: Run, name: str) -> int:
     if name in run.images():
         shape = _shape(run.images()[name])
         return math.prod(shape) * math.factorial(len(shape))
-    return 0 if isinstance(spec, MeshFile) else _elements(run.meshes()[name])
+    return 0 if isinstance(spec, MeshFile) or spec.is_given else _elements(run.meshes()[name])
 
 
 def _nodes(cell: UnitCell, phase: int | None = None) -> int:
@@ -141,7 +141,8 @@ def describe(run: Run) -> str:
             cells = problem.unit_cells()
             if models:
                 levels = run.convergence.periods if not reasons["convergence"] else ()
-                problem.check_paths(cells, run.cell.periods, *levels)
+                domains = (run.cell.periods, *levels) if not reasons["resolved"] else ()
+                problem.check_paths(cells, *domains)
         except BadInput as error:
             if (plane and cells is None) or not str(error).startswith(run.source):
                 raise  # there is no mesh; else what there is does not suit the models
@@ -150,9 +151,12 @@ def describe(run: Run) -> str:
     lines = [f"{run.source}: valid", f"suits: {', '.join(c for c, reason in reasons.items() if not reason)}"]
     lines += [f"not {c}: {r.removeprefix(f'{run.source}: ')}" for c, r in reasons.items() if r]
     for name in run.microstructure:
-        lines.append(
-            _describe_mesh(name, meshes[name], cells) if name in meshes else _describe_voxels(run, name)
-        )
+        if run.microstructure[name].is_given:
+            lines.append(f"unit cell {name}: none, effective numbers are given")
+        elif name in meshes:
+            lines.append(_describe_mesh(name, meshes[name], cells))
+        else:
+            lines.append(_describe_voxels(run, name))
     if models and cells is not None:
         lines += regions.lines(regions.geometry(run, cells))
     if not reasons["rve"]:
@@ -230,6 +234,8 @@ def _describe_samples(run: Run) -> str:
 
 def _describe_models(problem: Problem, cells: dict[str, UnitCell] | None, levels: bool) -> list[str]:
     run = problem.run
+    if any(run.microstructure[name].is_given for name in REGIONS):
+        return [f"homogenised: {3 * run.homogenised.elements} meso elements, particles at every node"]
     if cells is None:
         return [f"unknowns and memory: not counted for unit cells of over {MESHED} triangles or tetrahedra"]
     isothermal, dim = run.parameters.isothermal, cells["negative"].dim

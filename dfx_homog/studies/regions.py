@@ -20,11 +20,12 @@ SHOWN = 1e-10  # a smaller share is rounding
 
 
 def active_cells(run: Run, cells: dict[str, UnitCell]) -> dict[str, Flags]:
-    """Per region, (m,) cells of the parts that carry current along direction 1; all solid of the separator is inert
-    anyway and counts as such."""
+    """Per region with a unit cell, (m,) cells of the parts that carry current along direction 1; all solid of the
+    separator is inert anyway and counts as such."""
     periodic = run.cell.lateral == "periodic"
-    found = {name: transporting(cells[name], periodic) for name in REGIONS}
-    found["separator"] |= cells["separator"].phase == SOLID
+    found = {name: transporting(cells[name], periodic) for name in REGIONS if name in cells}
+    if "separator" in cells:
+        found["separator"] |= cells["separator"].phase == SOLID
     return found
 
 
@@ -40,7 +41,7 @@ def check_paths(
     Raises BadInput.
     """
     active = active_cells(run, cells)
-    for name in REGIONS:
+    for name in active:
         phases = {SOLID: "solid"} if name in ELECTRODES else {}
         for phase, word in (phases | {ELECTROLYTE: "electrolyte"}).items():
             if not active[name][cells[name].phase == phase].any():
@@ -70,6 +71,8 @@ def geometry(run: Run, cells: dict[str, UnitCell], connected: Connected | None =
     """
     active, out = active_cells(run, cells), {}
     for index, name in enumerate(REGIONS):
+        if name not in cells:
+            continue
         cell = cells[name]
         entry = _unit_cell(cell, active[name])
         if run.microstructure[name].is_voxels and name in ELECTRODES:

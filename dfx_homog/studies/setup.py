@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -14,14 +14,17 @@ from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_brea
 from dfx_homog.microstructure.extrude import extrude_face
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
-from dfx_homog.models.fields import GROUPS
+from dfx_homog.models.fields import GROUPS, quadrature_degrees
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.medium import Medium, check_coefficients
-from dfx_homog.models.meso import coefficients
+from dfx_homog.models.meso import coefficients, given_coefficients
+from dfx_homog.models.particle import ParticleGeometry, particle_geometry
+from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import Physics, physics_from_run
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run
+from dfx_homog.runfile.given import Effective, Particle
 from dfx_homog.runfile.microstructure import tensor_of_other_size
 from dfx_homog.runfile.place import check_cooling, check_diffusivity
 from dfx_homog.runfile.plane import Electrolyte
@@ -54,7 +57,8 @@ class Problem:
         Raises BadInput.
         """
         run, meshes = self.run, self.run.meshes()
-        battery = run.cell is not None and all(name in run.microstructure for name in REGIONS)
+        regions = [run.microstructure.get(name) for name in REGIONS]
+        battery = run.cell is not None and all(spec is not None and not spec.is_given for spec in regions)
         plane = all(name in meshes and meshes[name].dim == 2 for name in REGIONS)
         joined = REGIONS if battery and (tiled or plane) else ()
         alone = {n: self._unit_cell(n, spec, out) for n, spec in meshes.items() if n not in joined}
@@ -165,7 +169,8 @@ class Problem:
 
     def lateral_periods(self, cells: dict[str, UnitCell]) -> tuple[int, ...]:
         """Unit cells across, for each lateral direction; one entry counts for all. Raises BadInput."""
-        given, directions = self.run.cell.lateral_periods, cells["negative"].dim - 1
+        given = self.run.cell.lateral_periods
+        directions = max((cell.dim - 1 for cell in cells.values()), default=len(given))
         if len(given) not in (1, directions):
             raise self.run.problem(
                 "cell.lateral_periods",
@@ -175,7 +180,8 @@ class Problem:
 
     def physics(self, cells: dict[str, UnitCell]) -> Physics:
         """Materials and conditions; G of electrodes made of voxels with the area corrected where that is asked for."""
-        check_diffusivity(self.run, cells["negative"].dim)
+        for cell in cells.values():
+            check_diffusivity(self.run, cell.dim)
         found, factors = physics_from_run(self.run), area_factors(self.run, cells)
         changed = {
             # the drop over a film is that of the current per true area
@@ -206,24 +212,35 @@ class Problem:
         )
 
     def homogenised(self, cells: dict[str, UnitCell], media: dict[str, EffectiveMedium]) -> HomogenisedModel:
-        """The homogenised model on a line."""
-        run = self.run
+        """The homogenised model on a line; regions that are given have neither cell nor medium."""
+        run, specs = self.run, self.run.microstructure
         self.check_paths(cells)
         self.check_conduction(media)
-        active = active_cells(run, cells)
+        physics = self.physics(cells)
         return HomogenisedModel(
             self.comm,
-            self.physics(cells),
-            (cells["negative"], cells["positive"]),
+            physics,
+            (self._solid("negative", cells, physics), self._solid("positive", cells, physics)),
             tuple(
-                coefficients(media[n], material(run.microstructure[n]), separator=n == "separator")
+                coefficients(media[n], material(specs[n]), separator=n == "separator")
+                if n in cells
+                else given_coefficients(cast("Particle | Effective", specs[n]))
                 for n in REGIONS
             ),
             tuple(float(p) for p in run.cell.periods),
             run.homogenised.elements,
-            active=(active["negative"], active["positive"]),
             user_options=self.petsc,
         )
+
+    def _solid(self, name: str, cells: dict[str, UnitCell], physics: Physics) -> ParticleGeometry:
+        """Domain of an electrode's particle problems: the solid of its unit cell that takes part, or the sphere."""
+        if name not in cells:
+            spec = cast(Particle, self.run.microstructure[name])
+            return sphere_geometry(name, spec.surface, spec.radius)
+        D_s = getattr(physics, name).D_s
+        cell, active = cells[name], active_cells(self.run, cells)[name]
+        tensor = D_s if isinstance(D_s, tuple) else None
+        return particle_geometry(cell, *quadrature_degrees(cell.order), active, tensor)
 
     def check_paths(self, cells: dict[str, UnitCell], *levels: tuple[int, int, int]) -> None:
         """Current can pass through all regions, in resolved domains of the given periods too. Raises BadInput."""
@@ -237,8 +254,17 @@ class Problem:
         if self.run.cell.lateral == "periodic":
             return
         for region in REGIONS:
-            for name, problem in media[region].problems.items():
-                tensor = problem.tensor
+            spec = self.run.microstructure[region]
+            tensors = (
+                {
+                    n: np.asarray(getattr(spec, n))
+                    for n in ("S", "B", "K")
+                    if isinstance(getattr(spec, n, 0), tuple)
+                }
+                if spec.is_given
+                else {n: problem.tensor for n, problem in media[region].problems.items()}
+            )
+            for name, tensor in tensors.items():
                 if np.abs(tensor[0, 1:]).max() > 1e-8 * np.abs(tensor).max():
                     raise self.run.problem(
                         "cell.lateral",
