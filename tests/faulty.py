@@ -14,9 +14,8 @@ from mpi4py import MPI
 from dfx_homog.cli import main
 
 
-def inject(place: str, number: int) -> None:
+def inject(module: str, path: str, number: int) -> None:
     """Replaces `module:object.function` by one that fails at its NUMBER-th call."""
-    module, _, path = place.partition(":")
     owner: Any = importlib.import_module(module)
     *parts, name = path.split(".")
     for part in parts:
@@ -32,6 +31,8 @@ def inject(place: str, number: int) -> None:
 
 
 rank, where, count, *words = sys.argv[1:]
+home, _, path = where.partition(":")
+importlib.import_module(home)  # on all ranks: PETSc starts in it, which is collective
 if MPI.COMM_WORLD.rank == int(rank):
-    inject(where, int(count))
+    inject(home, path, int(count))
 sys.exit(main(words))
