@@ -15,7 +15,7 @@ from mpi4py import MPI
 from wavy import build, wavy_run
 
 from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
-from dfx_homog.io import checkpoint
+from dfx_homog.io import checkpoint, kept
 from dfx_homog.models.history import COLUMNS
 from dfx_homog.models.state import State, Table
 from dfx_homog.runfile import Run
@@ -62,8 +62,9 @@ def test_every_damaged_byte_is_noticed(folder: Path) -> None:
         checkpoint.save(folder, MPI.COMM_SELF, step, {}, table(MPI.COMM_SELF))
     for name in ("step-000000002.h5", "step-000000002.json"):
         good = (folder / name).read_bytes()
-        broken = [good[:-1], good + b"x", b"", good[: len(good) // 2]]
-        for at in rng.integers(0, len(good), 60):
+        broken = [good + b"x", *(good[: len(good) * k // 16] for k in range(16)), good[:-1]]
+        stride = max(len(good) // 1000, 1)  # every byte of the small file
+        for at in range(int(rng.integers(stride)), len(good), stride):
             flipped = bytearray(good)
             flipped[at] ^= 1 << int(rng.integers(8))
             broken.append(bytes(flipped))
@@ -72,8 +73,31 @@ def test_every_damaged_byte_is_noticed(folder: Path) -> None:
             found, damaged = checkpoint.newest(folder, MPI.COMM_SELF)
             assert found is not None and found.step == 1 and len(damaged) == 1
         (folder / name).write_bytes(good)
+    assert checkpoint.newest(folder, MPI.COMM_SELF, before=2)[0].step == 1  # type: ignore[union-attr]
     (folder / "step-000000002.h5").unlink()
     assert checkpoint.newest(folder, MPI.COMM_SELF)[0].step == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.mpi
+def test_kept_files_are_whole_or_not_there(folder: Path) -> None:
+    """What was kept comes back on all ranks; of another key, or with any byte changed, it does not."""
+    path, facts, arrays = folder / "x.kept", {"a": [1, 0.1]}, {"b": np.arange(6.0).reshape(2, 3)}
+    kept.save(path, WORLD, "key", facts, arrays)
+    found = kept.load(path, WORLD, "key")
+    assert found is not None and found[0] == facts
+    np.testing.assert_array_equal(found[1]["b"], arrays["b"])
+    assert kept.load(path, WORLD, "other") is None
+    good = path.read_bytes()
+    WORLD.barrier()
+    if WORLD.rank == 0:
+        for at in range(len(good)):
+            path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+            assert kept.load(path, MPI.COMM_SELF, "key") is None
+        path.write_bytes(good[:-1])
+        assert kept.load(path, MPI.COMM_SELF, "key") is None
+        path.unlink()
+    WORLD.barrier()
+    assert kept.load(path, WORLD, "key") is None
 
 
 @pytest.mark.mpi

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from commands import LIMIT, command_line, dfx, environment, history, ranks_of, words
 
+import dfx_homog.report
+from dfx_homog import cli
 from dfx_homog.errors import BadInput
 from dfx_homog.io import lock
 
@@ -73,40 +75,47 @@ def test_a_full_disk_is_one_message(kilobytes: int, ranks: int, tmp_path: Path) 
         assert len(history(kept / "history.csv")) == 6
 
 
-def test_files_of_an_unfinished_or_another_run(tmp_path: Path) -> None:
+def test_files_of_an_unfinished_or_another_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What --restart finds besides a good checkpoint: rows that are lost, parts, all damaged, another run's folder."""
+    monkeypatch.setattr(dfx_homog.report, "write_report", lambda _out: None)
     out = tmp_path / "out"
     call = words("resolved", out, *SHORT)
-    assert dfx(call).returncode == 0
+
+    def restart(call: list[str]) -> tuple[int, str]:
+        capfd.readouterr()
+        return cli.main([*call, "--restart"]), capfd.readouterr().err
+
+    assert cli.main(call) == 0
     rows = history(out / "history.csv")
-    shutil.copytree(out, tmp_path / "good")
+    good = tmp_path / "good"
+    shutil.copytree(out / "checkpoint", good)
 
     text = (out / "history.csv").read_text()
     (out / "history.csv").write_text(text[:200])
-    lost = dfx([*call, "--restart"])
-    assert lost.returncode == 2 and "good rows" in lost.stderr and lost.stderr.count("\n") == 1
+    status, said = restart(call)
+    assert (status, said.count("\n")) == (2, 1) and "good rows" in said
     (out / "history.csv").write_text(text)
 
     (out / "checkpoint" / "step-000000009.part").write_bytes(b"half")
     (out / "checkpoint" / "step-000000009.json.part").write_text("{")
     for path in (out / "checkpoint").glob("step-00000000[45].h5"):
         path.write_bytes(path.read_bytes()[:-100])
-    again = dfx([*[w for w in call if w != "--quiet"], "--restart"])
-    assert again.returncode == 0
-    assert again.stderr.count("is damaged and not used") == 2
-    assert "starting at t = 0" in again.stderr
-    assert [row["voltage"] for row in history(out / "history.csv")] == pytest.approx(
-        [row["voltage"] for row in rows], abs=1e-12
-    )
-    assert not list((out / "checkpoint").glob("*.part"))
+    status, said = restart([word for word in call if word != "--quiet"])
+    assert status == 0
+    assert said.count("is damaged and not used") == 2 and "starting at t = 0" in said
+    again = history(out / "history.csv")
+    assert [r["voltage"] for r in again] == pytest.approx([r["voltage"] for r in rows], abs=1e-12)
+    assert not list((out / "checkpoint").glob("*.h5.part")) and not list((out / "checkpoint").glob("*9.part"))
 
-    other = dfx([*words("resolved", out, *SHORT, "parameters.D_L=0.9"), "--restart"])
-    assert other.returncode == 2 and "another parameters.D_L" in other.stderr
+    status, said = restart(words("resolved", out, *SHORT, "parameters.D_L=0.9"))
+    assert status == 2 and "another parameters.D_L" in said
     assert (out / "result.json").exists()  # nothing was touched
     shutil.rmtree(out / "checkpoint")
-    shutil.copytree(tmp_path / "good" / "checkpoint", out / "checkpoint")
-    wrong = dfx([*words("homogenised", out, *SHORT), "--restart"])
-    assert wrong.returncode == 2 and "another run file, model or version" in wrong.stderr
+    shutil.copytree(good, out / "checkpoint")
+    status, said = restart(words("homogenised", out, *SHORT))
+    assert status == 2 and "another run file, model or version" in said
 
 
 def test_a_directory_is_of_one_run_at_a_time(tmp_path: Path) -> None:
