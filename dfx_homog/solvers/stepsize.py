@@ -56,7 +56,10 @@ class StepSize:
     def reject(self, dt: float, error: float, order: int | None = None) -> None:
         """After a step dt with this error over the tolerance, above 1 (infinite: the solver failed)."""
         k = (order or self.order) + 1
-        factor = 0.5 if math.isinf(error) else max(LEAST_CUT, SAFETY * error ** (-1 / k))
+        self.shorten(dt, 0.5 if math.isinf(error) else max(LEAST_CUT, SAFETY * error ** (-1 / k)))
+
+    def shorten(self, dt: float, factor: float) -> None:
+        """After a step dt that is to be repeated with at most this part of its size."""
         self.size = self._rung(dt * min(factor, 1 / RUNG))
 
     @property

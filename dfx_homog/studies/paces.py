@@ -160,7 +160,7 @@ class ChosenSteps(Pace):
                 return hop
             m.put_back(kept, clock)
             trials.append((dt, error))
-            self.control.size = dt * _cut(trials)
+            self.control.shorten(dt, _cut(trials))
             self._take_back(f"first step, estimated error {error:.2g} times the tolerance")
 
     def _halves(self, dt: float, target: float) -> tuple[Hop, float]:
