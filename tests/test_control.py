@@ -191,3 +191,29 @@ def test_failure_names_the_field_and_the_place() -> None:
     ):
         built.advance(TimeStep(1, 0.1, 0.1, Control("current", 0.2), euler(0.1), 0))
     built.destroy()
+
+
+def test_the_preconditioner_is_kept() -> None:
+    """Over Newton steps and time steps with the same results; not where d_t weighs differently or it does not serve."""
+    control = Control("voltage", 0.7)
+    found = {}
+    for kept in (False, True):
+        built = reference()
+        preconditioner = built._newton._preconditioner
+        preconditioner._kept = kept
+        states = follow(built, [control] * 6)
+        counts = [k for state in states[1:] for k in state["info"].krylov]
+        found[kept] = (built.values.copy(), len(counts), preconditioner.setups, sum(counts) / len(counts))
+        if not kept:
+            built.destroy()
+    np.testing.assert_allclose(found[True][0], found[False][0], rtol=0, atol=1e-11)
+    assert found[True][1] == found[False][1] == found[False][2]
+    assert found[True][2] <= 3
+    assert found[True][3] <= found[False][3] + 2
+    built.advance(TimeStep(7, 0.121, DT / 20, control, euler(DT / 20), 0))
+    assert preconditioner.setups == found[True][2] + 1
+    built._newton.snes.ksp.setTolerances(max_it=2)
+    with pytest.raises(SolverFailure, match="the linear solver failed"):
+        built.advance(TimeStep(7, 0.121, DT / 20, Control("voltage", 0.6), euler(DT / 20), 0))
+    assert preconditioner.setups == found[True][2] + 2
+    built.destroy()

@@ -199,7 +199,7 @@ class TransientModel(ABC):
         """Newton's method for the fields and, where V or i_app V is applied, the current. Raises SolverFailure."""
         current = self.current
         try:
-            return newton.solve(control, control.start(current, self.voltage))
+            return newton.solve(control, control.start(current, self.voltage), float(self.forms.a0.value))
         except SolverFailure:
             self.set_current(current)  # that of the last trial may be anything
             raise

@@ -21,6 +21,9 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.layout import Layout, Transfer
 
+SETUP = 10  # iterations that take as long as setting up a preconditioner: measured, docs/performance.md
+RATE_RATIO = 2.0  # change of the coefficient of d_t for which a preconditioner is not kept
+
 
 class Border:
     """The last unknown, at the end of the last rank, so that the fields keep their global numbers.
@@ -99,24 +102,57 @@ class BorderedOperator:
 
 
 class BorderedPreconditioner:
-    """PETSc context: block elimination with the preconditioner `inner` of the fields."""
+    """PETSc context: block elimination with the preconditioner `inner` of the fields.
 
-    def __init__(self, border: Border, inner: PETSc.PC, scratch: PETSc.Vec):
-        self._border, self.inner = border, inner
+    kept: whether `inner` may be kept from one linear system to the next, over Newton steps and time steps, until the
+          iterations that it takes beyond those when it was new add up to the cost of a new one; else it is set up
+          for every system
+    """
+
+    def __init__(self, border: Border, inner: PETSc.PC, scratch: PETSc.Vec, *, kept: bool):
+        self._border, self.inner, self._kept = border, inner, kept
         self._x, self._y = border.view(scratch), border.view(scratch)
         self._column: PETSc.Vec | None = None  # M^-1 b
         self._resistance = 0.0  # w.M^-1 b ~ -dV/di
         self._stale = True
-        self.shares: list[float] = []  # pivots of the solves so far, as shares of |r_i|
+        self._forced = True
+        self._applied = 0  # times for the present system
+        self._new = 0  # times for the system that `inner` was set up for
+        self._excess = 0  # times beyond that since then
+        self._rate = 0.0  # coefficient of d_t of that system
+        self.rate = 0.0  # that of the present one
+        self.setups = 0
+        self.held = False  # whether `inner` is that of an earlier system
+        self.shares: list[float] = []  # pivots of the systems so far, as shares of |r_i|
 
     @property
     def pivot(self) -> float:
         """r_i - r_V w.M^-1 b, the derivative of the control's residual in the current along F = 0."""
         return self._border.slopes[1] - self._border.slopes[0] * self._resistance
 
+    def renew(self) -> None:
+        """Set `inner` up for the next system whatever it took."""
+        self._forced = True
+
     def setUp(self, _pc: PETSc.PC) -> None:
+        if not self.held:
+            self._new, self._excess = self._applied, 0
+        self._excess += max(self._applied - self._new, 0)
+        near = self._rate / RATE_RATIO <= self.rate <= self._rate * RATE_RATIO
+        self.held = self._kept and near and self._excess < SETUP and not self._forced
+        # before its first set-up a field split has no parts
+        if self.setups and self.inner.getType() == "fieldsplit":
+            for ksp in self.inner.getFieldSplitSubKSP():
+                ksp.pc.setReusePreconditioner(self.held)
+        elif self.setups:
+            self.inner.setReusePreconditioner(self.held)
         self.inner.setUp()
-        self._stale = True
+        self.inner.setUpOnBlocks()
+        self._applied = 0
+        if not self.held:
+            self.setups, self._rate, self._forced = self.setups + 1, self.rate, False
+        # the pivot of a given power says how near the limit is
+        self._stale = self._stale or not self.held or self._border.control.kind == "power"
 
     def _solve_column(self) -> None:
         border = self._border
@@ -138,6 +174,7 @@ class BorderedPreconditioner:
         border = self._border
         if border.control.finds_current and self._stale:
             self._solve_column()
+        self._applied += 1
         source, target = x.array_r, y.array_w
         self._x.placeArray(source[: border.size])
         self._y.placeArray(target[: border.size])

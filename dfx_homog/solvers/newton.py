@@ -131,7 +131,7 @@ class NewtonSolver:
             inner.setType("fieldsplit")
             inner.setFieldSplitIS(*[(name, layout.index_set(fields)) for name, fields in groups.items()])
         inner.setFromOptions()
-        self._preconditioner = BorderedPreconditioner(self.border, inner, self.x)
+        self._preconditioner = BorderedPreconditioner(self.border, inner, self.x, kept=preset != "direct")
         self._operator = PETSc.Mat().createPython(
             (self.x.getSizes(), self.x.getSizes()),
             BorderedOperator(self.border, self._matrix, self.x),
@@ -216,17 +216,20 @@ class NewtonSolver:
         """From now on stop at the smaller of `limit` and the tolerance given at the start."""
         self.snes.setTolerances(atol=min(self._atol, limit))
 
-    def solve(self, control: Control | None = None, current: float = 0.0) -> SolveInfo:
+    def solve(self, control: Control | None = None, current: float = 0.0, rate: float = 0.0) -> SolveInfo:
         """Solve from the present values; they and the applied current hold the solution afterwards.
 
         control: what is applied; if it leaves the current to be found, that begins at `current`. None: nothing is to
-        be found but the fields. Raises SolverFailure if Newton does not converge.
+        be found but the fields. rate: coefficient of d_t; where it
+        has changed much, the preconditioner is not kept. Raises SolverFailure if Newton does not converge.
         """
         self._krylov, self._residuals, self._complaint = [], [], None
+        self._preconditioner.rate = rate
         border = self.border
         border.control = control or Control("current", current)
         border.slopes = border.control.slopes(current, 0.0)
         self._preconditioner.shares = []
+        self._newton = 0
         target = self.x.array_w
         border.set_last(target, current)
         self._u.placeArray(target[: border.size])
@@ -234,9 +237,11 @@ class NewtonSolver:
         self._u.resetArray()
         del target
         info, reason = self._iterate(whole=False)
+        if reason == _Reason.DIVERGED_LINEAR_SOLVE and self._preconditioner.held:
+            self._preconditioner.renew()
+            info, reason = self._iterate(whole=False)
         if reason == _Reason.DIVERGED_LINE_SEARCH and self._guard and self._guard.active:
-            more, reason = self._iterate(whole=True)
-            info = SolveInfo(info.newton + more.newton, self._krylov, more.residual)
+            info, reason = self._iterate(whole=True)
         failure = None if self._converged(reason, info.residual) else self._failure(reason, info)
         if failure is None and self._share_of_power() < -LIMIT_OF_POWER:
             failure = SolverFailure(f"Newton's method found the lower of two voltages: {self._at_limit()}")
@@ -252,7 +257,8 @@ class NewtonSolver:
         self.snes.solve(None, self.x)
         # not PETSc's norm, which is an old one where the first residual is infinite
         norm = self._residuals[-1] if self._residuals else np.inf
-        info = SolveInfo(self.snes.getIterationNumber(), self._krylov, norm)
+        self._newton += self.snes.getIterationNumber()
+        info = SolveInfo(self._newton, self._krylov, norm)
         return info, self.snes.getConvergedReason()
 
     def _converged(self, reason: int, residual: float) -> bool:
