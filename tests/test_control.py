@@ -200,7 +200,7 @@ def test_the_preconditioner_is_kept() -> None:
     for kept in (False, True):
         built = reference()
         preconditioner = built._newton._preconditioner
-        preconditioner._kept = kept
+        preconditioner.kept = kept
         states = follow(built, [control] * 6)
         counts = [k for state in states[1:] for k in state["info"].krylov]
         found[kept] = (built.values.copy(), len(counts), preconditioner.setups, sum(counts) / len(counts))

@@ -110,7 +110,7 @@ class BorderedPreconditioner:
     """
 
     def __init__(self, border: Border, inner: PETSc.PC, scratch: PETSc.Vec, *, kept: bool):
-        self._border, self.inner, self._kept = border, inner, kept
+        self._border, self.inner, self.kept = border, inner, kept
         self._x, self._y = border.view(scratch), border.view(scratch)
         self._column: PETSc.Vec | None = None  # M^-1 b
         self._resistance = 0.0  # w.M^-1 b ~ -dV/di
@@ -139,7 +139,7 @@ class BorderedPreconditioner:
             self._new, self._excess = self._applied, 0
         self._excess += max(self._applied - self._new, 0)
         near = self._rate / RATE_RATIO <= self.rate <= self._rate * RATE_RATIO
-        self.held = self._kept and near and self._excess < SETUP and not self._forced
+        self.held = self.kept and near and self._excess < SETUP and not self._forced
         # before its first set-up a field split has no parts
         if self.setups and self.inner.getType() == "fieldsplit":
             for ksp in self.inner.getFieldSplitSubKSP():
