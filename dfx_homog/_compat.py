@@ -82,7 +82,8 @@ def evaluate_on_facets(
 ) -> FloatArray:
     """Values (facets, points times components) of a compiled expression on facets (n, 2) of (cell, local facet)."""
     entities = facets if VERSION >= (0, 10) else facets.ravel()
-    return np.asarray(expression.eval(mesh, entities)).reshape(len(facets), -1)
+    # a rank without facets cannot tell how many values there would be
+    return np.asarray(expression.eval(mesh, entities)).reshape(len(facets), -1 if len(facets) else 0)
 
 
 def assemble_vector(form: fem.Form, out: FloatArray) -> None:
