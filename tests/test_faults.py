@@ -27,7 +27,7 @@ def faulty(rank: int, place: str, number: int, call: list[str]) -> subprocess.Co
 
 PLACES = [
     ("dfx_homog.studies.simulate:Problem.unit_cells", 1),  # meshing
-    ("dfx_homog.models.resolved:_compat.assemble_vector", 4),  # in a callback of PETSc
+    ("dfx_homog.models.resolved:BlockAssembly.assemble", 2),  # in a callback of PETSc
     ("dfx_homog.io.checkpoint:_write", 2),
     ("dfx_homog.studies.simulate:pictures.resolved_mesh", 1),  # reporting
 ]
