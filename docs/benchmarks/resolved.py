@@ -131,7 +131,7 @@ def peak() -> int:
 
 
 def measure(run: Run, label: str, base: int, user: tuple[str, ...]) -> tuple[float, float]:
-    """One row of the tables of sizes; returns CPU seconds and bytes."""
+    """One row of the tables of sizes; returns seconds and bytes."""
     start = time.perf_counter()
     model = build(run, user)
     setup = time.perf_counter() - start
@@ -152,7 +152,7 @@ def measure(run: Run, label: str, base: int, user: tuple[str, ...]) -> tuple[flo
         f"{model.voltage:.10f}",
     )
     model.destroy()
-    return cpu, memory
+    return seconds, memory
 
 
 def main() -> None:
@@ -188,7 +188,7 @@ def main() -> None:
         ]
         if len(costs) == 2 and COMM.rank == 0:
             print(
-                f"\nMUMPS: {costs[1][0] / costs[0][0]:.1f} x CPU seconds, {costs[1][1] / costs[0][1]:.1f} x memory\n"
+                f"\nMUMPS: {costs[1][0] / costs[0][0]:.1f} x seconds, {costs[1][1] / costs[0][1]:.1f} x memory\n"
             )
 
 
