@@ -151,6 +151,17 @@ def voltages(result: March, times: tuple[float, ...] = TIMES) -> list[float]:
     return [by_time[t] for t in times]
 
 
+def assert_newton_is_quadratic(model: Any) -> None:
+    """The residual norms of one large step fall quadratically. Destroys the model."""
+    model._newton.snes.setConvergenceHistory()
+    follow(model, wavy_run(steps=1, current=0.6))
+    norms, _ = model._newton.snes.getConvergenceHistory()
+    model.destroy()
+    assert 4 <= len(norms) <= 6
+    assert norms[-1] < max(10 * norms[-2] ** 2, 1e-12)
+    assert norms[-2] < 10 * norms[-3] ** 2
+
+
 def conserves(result: March) -> bool:
     """Lithium and charge to 1e-10, energy to 1e-8 at every step (relative, as history.csv defines them)."""
     rows = result.rows[1:]
