@@ -1,9 +1,14 @@
-"""Whether the ranks are still together after an error, or one has failed alone and the others wait for it."""
+"""Whether the ranks are still together after an error: all raise it, or one has failed alone and the others wait."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from dfx_homog.errors import BadInput
+
+Result = TypeVar("Result")
 
 PATIENCE = 3.0  # seconds that ranks wait for the others to fail as well
 
@@ -17,3 +22,20 @@ def all_arrive(comm: Any, patience: float = PATIENCE) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def agreed(comm: Any, work: Callable[[], Result]) -> Result:
+    """What `work` returns on this rank; if it raises BadInput on some rank, all raise the first. Collective."""
+    result: Result | None = None
+    message = ""
+    try:
+        result = work()
+    except BadInput as error:
+        message = str(error)
+    except OSError as error:
+        message = f"file: {error.filename}: cannot be read: {error.strerror}"
+    for found in comm.allgather(message):
+        if found:
+            raise BadInput(found)
+    assert result is not None
+    return result

@@ -14,8 +14,9 @@ import tifffile
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
+from dfx_homog.together import agreed
 from dfx_homog.voxels.grid import VoxelGrid, slab
-from dfx_homog.voxels.image import agreed, load_grid, load_image
+from dfx_homog.voxels.image import load_grid, load_image
 
 COMM = MPI.COMM_WORLD
 GENERATOR = np.random.default_rng(3)

@@ -17,7 +17,7 @@ from dfx_homog.runfile.identity import FREE, digest
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log
-from dfx_homog.voxels.image import agreed
+from dfx_homog.together import agreed
 
 Json = dict[str, Any]
 

@@ -48,8 +48,9 @@ from dfx_homog.studies.rve_samples import Sample, digest, file_digest, plan
 from dfx_homog.studies.rve_solve import SampleSolver, sample_grid
 from dfx_homog.studies.rve_statistics import check_order, estimate, summary
 from dfx_homog.studies.setup import Problem
+from dfx_homog.together import agreed
 from dfx_homog.voxels.grid import VoxelGrid
-from dfx_homog.voxels.image import agreed, load_image
+from dfx_homog.voxels.image import load_image
 from dfx_homog.voxels.statistics import chords, porosity, share, two_point
 from dfx_homog.voxels.surface import specific_surface
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
+from dfx_homog.together import agreed
 from dfx_homog.voxels.grid import VoxelGrid, cut, slab, unit_spacing
 from dfx_homog.voxels.image_file import ImageFile, open_image
 from dfx_homog.voxels.labels import Coder
@@ -21,7 +22,6 @@ from dfx_homog.voxels.spheres import voxelised_balls
 
 Window = Sequence[tuple[int, int]]
 Panels = dict[str, Any]  # what voxels/segmentation.py keeps for the report
-Result = TypeVar("Result")
 
 MIN_EDGE = 2  # voxels along every direction
 _FIELD_BYTES = 32  # a voxel, while a Gaussian field is made
@@ -75,23 +75,6 @@ def load_image(
     except BadInput as error:
         raise BadInput(f"[microstructure.{name}] {error}") from None
     return (grid if window is None else cut(grid, window)), None
-
-
-def agreed(comm: MPI.Intracomm, work: Callable[[], Result]) -> Result:
-    """What `work` returns on this rank; if it raises BadInput on some rank, all raise the first. Collective."""
-    result: Result | None = None
-    message = ""
-    try:
-        result = work()
-    except BadInput as error:
-        message = str(error)
-    except OSError as error:
-        message = f"file: {error.filename}: cannot be read: {error.strerror}"
-    for found in comm.allgather(message):
-        if found:
-            raise BadInput(found)
-    assert result is not None
-    return result
 
 
 def _image(
