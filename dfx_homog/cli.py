@@ -38,6 +38,8 @@ STUDIES = {
 }
 #: Studies that go on from the state of a model: only the same run file will do.
 CONTINUED = ("resolved", "homogenised", "convergence")
+#: Commands that take a directory of results.
+FINISHED = ("report", "citations")
 #: Results of an earlier run into the same directory; left there they would pass for those of the new one.
 RESULTS = ("result.json", "report.html", "run.toml", "fields.npz", "mesh")
 #: What --restart goes on from.
@@ -60,6 +62,7 @@ HELP = """commands:
   convergence FILE  resolved for a sequence of delta against homogenised: errors, orders, report
   check FILE        validates FILE and prints what it would run; solves nothing
   report DIR        (re)writes report.html of a study
+  citations DIR     prints what to cite for a run
 
 FILE is a run file in TOML; docs/runfile.md has every key. Words after -- are PETSc options.
 Exit status: 0 done, 2 bad input, 3 the solver gave up, 75 stopped early with a checkpoint (--restart goes on)."""
@@ -67,7 +70,7 @@ Exit status: 0 done, 2 bad input, 3 the solver gave up, 75 stopped early with a 
 
 @dataclass(frozen=True)
 class Job:
-    """One call, read and checked; `run` is None for `report`, whose directory is options.out.
+    """One call, read and checked; `run` is None for the commands of FINISHED, whose directory is options.out.
 
     new_directory: whether options.out was made for this call
     """
@@ -93,7 +96,9 @@ def _parser() -> _Parser:
         allow_abbrev=False,
     )
     parser.add_argument("command", metavar="COMMAND", help="see below")
-    parser.add_argument("target", metavar="FILE", help="run file; for report, a directory of results")
+    parser.add_argument(
+        "target", metavar="FILE", help="run file; for report and citations, a directory of results"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="results (default: runs/out/<file stem>-<time>)"
     )
@@ -135,10 +140,11 @@ def prepare(argv: Sequence[str]) -> Job | None:
     command, target = arguments.command, arguments.target
     if command in LATER_COMMANDS:
         raise BadInput(
-            f"dfx-homog {command}: not in this version (allowed: {', '.join(STUDIES)}, check, report)"
+            f"dfx-homog {command}: not in this version (allowed: {', '.join((*STUDIES, 'check', *FINISHED))})"
         )
-    if command not in (*STUDIES, "check", "report"):
-        raise BadInput(f"dfx-homog {command}: no such command (allowed: {', '.join(STUDIES)}, check, report)")
+    if command not in (*STUDIES, "check", *FINISHED):
+        allowed = ", ".join((*STUDIES, "check", *FINISHED))
+        raise BadInput(f"dfx-homog {command}: no such command (allowed: {allowed})")
     _check_restart(arguments)
     options = RunOptions(
         arguments.out or Path(),
@@ -148,7 +154,7 @@ def prepare(argv: Sequence[str]) -> Job | None:
         arguments.restart,
         arguments.wall_time,
     )
-    if command == "report":
+    if command in FINISHED:
         if not Path(target).is_dir():
             raise BadInput(f"{target}: no such directory (allowed: a directory of results)")
         return Job(command, None, replace(options, out=Path(target)))
@@ -254,7 +260,7 @@ def execute(job: Job, comm: Any) -> None:
     # the solvers look for the words under their own prefixes, so that PETSc would call them unused
     petsc4py.init(["dfx-homog", "-options_left", "0", *job.options.petsc])
     if job.run is None:
-        on_rank_0(comm, lambda: importlib.import_module("dfx_homog.report").write_report(job.options.out))
+        on_rank_0(comm, lambda: _finished(job))
     elif job.command == "check":
         on_rank_0(comm, lambda: _print_check(job))
     else:
@@ -263,6 +269,16 @@ def execute(job: Job, comm: Any) -> None:
         module, function = STUDIES[job.command]
         study = getattr(importlib.import_module(module), function)
         study(job.run, job.options.out, job.options)
+
+
+def _finished(job: Job) -> None:
+    """What is done with a directory of results. Serial."""
+    if job.command == "citations":
+        from dfx_homog.citations import describe
+
+        print(describe(job.options.out))
+    else:
+        importlib.import_module("dfx_homog.report").write_report(job.options.out)
 
 
 def _print_check(job: Job) -> None:

@@ -64,7 +64,8 @@ def rank() -> int:
         (["cook", QUICKSTART], "cook: no such command (allowed: cell, rve, resolved"),
         (["rve", QUICKSTART], "[rve]: required by rve"),
         (["scaling", QUICKSTART], "scaling: not in this version"),
-        (["citations", "."], "citations: not in this version"),
+        (["citations", str(TOP / "docs")], "no run.toml there"),
+        (["citations", "no-such-directory"], "no-such-directory: no such directory"),
         (["cell", QUICKSTART, "--fast"], "--fast"),
         (["cell", QUICKSTART, "--ou", "x"], "--ou"),
         (["cell", QUICKSTART, "more"], "more"),
@@ -228,7 +229,7 @@ def test_a_rank_that_fails_alone_speaks_and_ends_all(
 def test_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capfd.readouterr().out
-    assert all(word in text for word in (*cli.STUDIES, "check", "report", "--set", "--out"))
+    assert all(word in text for word in (*cli.STUDIES, *cli.FINISHED, "check", "--set", "--out"))
 
 
 def test_check(capfd: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from dfx_homog.runfile.voxels import GaussianField, Image
 MODELS = ("resolved", "homogenised", "convergence")
 COMMANDS = ("cell", "rve", *MODELS)
 #: Commands of the interface that this version does not offer.
-LATER_COMMANDS = ("scaling", "citations")
+LATER_COMMANDS = ("scaling",)
 
 
 def require(run: Run, command: str) -> None:
