@@ -1,4 +1,4 @@
-"""Writes Dockerfile, apptainer.def and environment.yml from packages.txt: python3 env/generate.py"""
+"""Writes Dockerfile, apptainer.def and environment.yml from packages.txt and pypi.txt: python3 env/generate.py"""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-NOTE = "# Made by env/generate.py from env/packages.txt. Do not edit. Not run by our tests (docs/install.md)."
+NOTE = (
+    "# Made by env/generate.py from env/packages.txt and env/pypi.txt. Do not edit. "
+    "Not run by our tests (docs/install.md)."
+)
 VARIABLES = {"OMP_NUM_THREADS": "1", "OMPI_MCA_btl": "self,sm"}
 
 
@@ -24,6 +27,12 @@ def read_packages() -> list[Package]:
             debian, conda, reason = line.split(maxsplit=2)
             packages.append(Package(debian, None if conda == "-" else conda, reason))
     return packages
+
+
+def read_pypi() -> list[str]:
+    """The pinned requirements from PyPI."""
+    lines = (HERE / "pypi.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def install_command(packages: list[Package], line_end: str) -> str:
@@ -45,7 +54,7 @@ ENV {variables} OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 RUN python3 -m venv --system-site-packages /opt/dfx_homog
 ENV PATH=/opt/dfx_homog/bin:$PATH
 COPY . /src
-RUN python3 -m pip install --no-build-isolation --no-deps /src && rm -rf /src
+RUN python3 -m pip install --no-build-isolation --no-deps {" ".join(read_pypi())} /src && rm -rf /src
 ENTRYPOINT ["dfx-homog"]
 """
 
@@ -64,7 +73,7 @@ From: debian:trixie-slim
 %post
     {install_command(packages, chr(92))}
     python3 -m venv --system-site-packages /opt/dfx_homog
-    /opt/dfx_homog/bin/python -m pip install --no-build-isolation --no-deps /src
+    /opt/dfx_homog/bin/python -m pip install --no-build-isolation --no-deps {" ".join(read_pypi())} /src
     rm -rf /src
 
 %environment
@@ -78,6 +87,7 @@ From: debian:trixie-slim
 
 def conda(packages: list[Package]) -> str:
     names = "\n".join(f"  - {package.conda}" for package in packages if package.conda)
+    names += "\n  - pip:\n" + "\n".join(f"      - {requirement}" for requirement in read_pypi())
     # DOLFINx and PETSc must be the builds with one and the same MPI, and PETSc with real scalars.
     names = names.replace("- python\n", "- python >=3.11\n")
     names = names.replace("- fenics-dolfinx\n", "- fenics-dolfinx >=0.9,<0.12\n")

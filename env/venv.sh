@@ -20,7 +20,7 @@ find_own_dolfinx() {
 
 # Everything that the installed files depend on. Python files are not in it: the installation is editable.
 build_hash() {
-    cd "$checkout" && sha256sum CMakeLists.txt pyproject.toml dfx_homog/native/* | sha256sum | cut -c1-12
+    cd "$checkout" && sha256sum CMakeLists.txt pyproject.toml env/pypi.txt dfx_homog/native/* | sha256sum | cut -c1-12
 }
 
 # A virtual environment is never changed once it is finished: a new build of the native part makes a new one,
@@ -54,7 +54,7 @@ make_venv() {
     exec {build_lock}>"$build.lock"
     flock "$build_lock"
     rm -rf "$venv"
-    if ! install_package >"$log" 2>&1 </dev/null; then
+    if ! install_package 3>&2 >"$log" 2>&1 </dev/null; then
         tail -n 40 "$log" >&2
         rm -rf "$venv" "$build"
         die 1 "the package could not be installed (above, and in $log)"
@@ -73,6 +73,11 @@ install_package() {
     enter_plain "$python" -m venv --system-site-packages --without-pip "$venv" || return
     if [ $lane = own ]; then
         enter_plain "$venv/bin/python" -m pip install 'scikit-build-core>=0.10' 'nanobind>=2' || return
+    fi
+    if [ $lane = root ]; then
+        # Only BPX files need it: without a network everything else shall still run.
+        enter_plain "$venv/bin/python" -m pip install --no-deps --retries 1 --timeout 20 --requirement "$checkout/env/pypi.txt" \
+            || say "no BPX files for now: the packages of env/pypi.txt could not be had from PyPI" 2>&3
     fi
     for module in "$native"/_native.*; do
         settings=(--config-settings=cmake.define.DFX_HOMOG_NATIVE="$module")
