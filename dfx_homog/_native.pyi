@@ -38,7 +38,7 @@ class SurfaceValues:
     @property
     def eta(self) -> _Floats: ...
     @property
-    def heat(self) -> _Floats: ...  # lam Gh g (eta + Pi)
+    def heat(self) -> _Floats: ...  # lam Gh g (Phi_s - Phi_e - U + Pi)
 
 class ParticleKernel:
     """Surface, kinetics and expressions of one electrode.
@@ -62,6 +62,7 @@ class ParticleKernel:
         lam: float,
         gamma: float,
         R_f: float,
+        c_e_ref: float,
         ocp_ops: _Int32s,
         ocp_args: _Floats,
         Pi_ops: _Int32s,

@@ -115,7 +115,10 @@ class HomogenisedModel(TransientModel):
     ) -> ElectrodePoints:
         total = self.forms.sum_over_ranks(weights)
         nodes = np.flatnonzero(total > 0)
-        particles = ParticleProblems(solid, electrode, self.physics.lam, self.physics.gamma, len(nodes))
+        p = self.physics
+        particles = ParticleProblems(
+            solid, electrode, p.lam, p.gamma, len(nodes), c_e_ref=p.c_e0 if p.lithium_electrode else None
+        )
         return ElectrodePoints(electrode, nodes, total[nodes], particles)
 
     def _number_unknowns(self) -> None:

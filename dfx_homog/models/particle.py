@@ -2,9 +2,9 @@
 
     d_t c = div(D_s grad c) in the solid,  -D_s grad c . n = j on Gamma,  j = Gh(T) g + G C d_t(Phi_s - Phi_e)
 
-with eta = Phi_s - Phi_e - U - R_f Gh g behind a film, which the kernel solves for at every quadrature point
-(MODEL section 5, [H] 1a with 73-76), discretised by the finite elements of the unit-cell mesh. Diffusion
-is linear and the same at all points, so one implicit step condenses exactly to the nodes of Gamma:
+with eta = Phi_s - Phi_e - U - R_f Gh g behind a film, which the kernel solves for at every quadrature point (MODEL
+section 5, [H] 1a with 73-76; or less psi of `kinetics.lithium_electrode`), discretised by the finite elements of the
+unit-cell mesh. Diffusion is linear and the same at all points, so one step condenses exactly to the nodes of Gamma:
 
     (a0 M + D_s K) c = M h - R(c on Gamma; p),   R_i = int_Gamma j phi_i dA,   p = (Phi_s, Phi_e, c_e, T),
     A = a0 M + D_s K,  c* = A^-1 M h,  S = (A^-1) on Gamma x Gamma:   S^-1 (x - c*) + R(x; p) = 0.
@@ -160,7 +160,7 @@ class ParticleResponse:
 
     J         (1/|Omega|) int_Gamma (Gh g + G C d_t D) dA, the interfacial current
     faradaic  (1/|Omega|) int_Gamma Gh g dA; J - faradaic is the double layer's part
-    q         (1/|Omega|) int_Gamma lambda Gh g (eta + R_f Gh g + Pi) dA, the interfacial heat
+    q         (1/|Omega|) int_Gamma lambda Gh g (Phi_s - Phi_e - U + Pi) dA, the interfacial heat
     dJ, dq    (P, 4) exact derivatives of J and q in (Phi_s, Phi_e, c_e, T), through the surface concentration
     failed    0 where solved, else a key of FAILURES; the numbers of that point are zero and must not be used
     """
@@ -184,7 +184,7 @@ class ParticleResponse:
 
 @dataclass(frozen=True, eq=False)
 class SurfaceValues:
-    """Gh g, eta and lambda Gh g (eta + Pi) of P points at the quadrature points of Gamma, (P, nf nq) each."""
+    """Gh g, eta and the heat of P points at the quadrature points of Gamma, (P, nf nq) each."""
 
     faradaic: Floats
     eta: Floats
@@ -207,9 +207,19 @@ class ParticleProblems:
     """
 
     def __init__(
-        self, geometry: ParticleGeometry, electrode: Electrode, lam: float, gamma: float, points: int
+        self,
+        geometry: ParticleGeometry,
+        electrode: Electrode,
+        lam: float,
+        gamma: float,
+        points: int,
+        *,
+        c_e_ref: float | None = None,
     ) -> None:
-        """Uniform start c = c_s0. Raises BadInput for what the condensation cannot do."""
+        """Uniform start c = c_s0; eta is measured against a lithium electrode at c_e_ref, None: as in the paper.
+
+        Raises BadInput for what the condensation cannot do.
+        """
         key, e = f"parameters.{geometry.name}", electrode
         formula = None if isinstance(e.D_s, tuple) else e.D_s
         if e.E_D != 0.0 or (formula and (formula.depends_on("c") or formula.depends_on("T"))):
@@ -237,6 +247,7 @@ class ParticleProblems:
             lam=lam,
             gamma=gamma,
             R_f=e.film_resistance,
+            c_e_ref=c_e_ref or 0.0,
             ocp_ops=ocp[0],
             ocp_args=ocp[1],
             Pi_ops=Pi[0],

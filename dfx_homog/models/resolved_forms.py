@@ -57,8 +57,8 @@ class Terms:
     Per area of Gamma, with j = G g and eta the overpotential:
     interface: delta (j + G C d_t D), flux of lithium and charge out of the solid
     faradaic: delta j; eta: the overpotential
-    irreversible_heat: delta lambda j eta; reversible_heat: delta lambda j Pi; film_heat: delta lambda R_f j^2,
-    None without a film
+    irreversible_heat: delta lambda j eta; reversible_heat: delta lambda j (Pi + psi); film_heat: delta lambda R_f j^2,
+    None without a film; psi of `kinetics.lithium_electrode`, 0 unless eta is measured against one
     interface_work: delta j (U - Pi); capacitor_work: delta G C D d_t D
     """
 
@@ -193,7 +193,7 @@ class ResolvedForms:
         return self._electrode_activation(self._pick("G"), "E_G", T)
 
     def _film_overpotential(self) -> Any:
-        """eta = Phi_s - Phi_e - U - R_f G g: the reaction's current passes a film, the double layer's does not.
+        """eta = Phi_s - Phi_e - U - psi - R_f G g: the reaction's current passes a film, the double layer's does not.
 
         A copy of u that shares its values, but is not differentiated, carries the iterations to the root.
         """
@@ -204,12 +204,21 @@ class ResolvedForms:
             c_s, phi_s, c_e, phi_e, T = (u[i] for i in range(5))
             slope = lam / (1 + gamma * T)
             rate = self._exchange_current(T) * kinetics.exchange_rate(c_s, c_e, beta, c_max)
-            driving = kinetics.overpotential(phi_s, phi_e, self._pick_expression("ocp", c_s, T))
+            U = self._pick_expression("ocp", c_s, T) + self._lithium_electrode(c_e, T)
+            driving = kinetics.overpotential(phi_s, phi_e, U)
             return slope * driving, slope * R_f * rate
 
         frozen = fem.Function(self.space, self.u.x)
         s = kinetics.through_film(*state(self.u), beta, *state(frozen))
         return s * (1 + gamma * self.u[TEMP]) / lam
+
+    def _lithium_electrode(self, c_e: Any, T: Any) -> Any:
+        """psi, 0 with the paper's overpotential."""
+        p = self.physics
+        if not p.lithium_electrode:
+            return 0
+        c_e0, lam, gamma = (self._constant(v) for v in (p.c_e0, p.lam, p.gamma))
+        return kinetics.lithium_electrode(c_e, T, c_e0, lam, gamma)
 
     def _in_time_and_place(self, formula: Expression) -> Any:
         """A formula in t and y; a plain number as a Constant."""
@@ -250,7 +259,8 @@ class ResolvedForms:
         G = self._exchange_current(T)
         GC = self._pick("C") * self._pick("G")
         U, Pi = self._pick_expression("ocp", c_s, T), self._pick_expression("Pi", c_s, T)
-        eta = self._film_overpotential() if p.has_film else kinetics.overpotential(phi_s, phi_e, U)
+        psi = self._lithium_electrode(c_e, T)
+        eta = self._film_overpotential() if p.has_film else kinetics.overpotential(phi_s, phi_e, U + psi)
         g = kinetics.butler_volmer(c_s, c_e, eta, T, self._pick("beta"), self._pick("c_max"), lam, gamma)
         R_f = self._pick("film_resistance")
         jump_rate = self._rate(PHI_S) - self._rate(PHI_E)
@@ -268,7 +278,7 @@ class ResolvedForms:
             faradaic=delta * G * g,
             eta=eta,
             irreversible_heat=delta * heat.reaction_heat(lam, G, g, eta, 0),
-            reversible_heat=delta * heat.reaction_heat(lam, G, g, 0, Pi),
+            reversible_heat=delta * heat.reaction_heat(lam, G, g, psi, Pi),
             film_heat=delta * heat.film_heat(lam, G, g, R_f) if p.has_film else None,
             interface_work=delta * G * g * (U - Pi),
             capacitor_work=delta * GC * (phi_s - phi_e) * jump_rate,

@@ -8,10 +8,11 @@
 
 namespace dfx_homog
 {
-/// Everything dimensionless; `ocp` and `Pi` are functions of c/c_max and T.
+/// Everything dimensionless; `ocp` and `Pi` are functions of c/c_max and T. c_e_ref: concentration at the lithium
+/// electrode against which eta is measured, 0 for the paper's eta.
 struct Kinetics
 {
-  double G, GC, beta, c_max, E_G, lam, gamma, R_f;
+  double G, GC, beta, c_max, E_G, lam, gamma, R_f, c_e_ref;
   Program ocp, Pi;
 };
 
@@ -27,8 +28,8 @@ struct Flux
   Pack j, j_c;
 };
 
-/// Flux, faradaic part Gh g, overpotential eta, heat h = lam Gh g (eta + R_f Gh g + Pi), and their partial derivatives
-/// at fixed c.
+/// Flux, faradaic part Gh g, overpotential eta, heat h = lam Gh g (Phi_s - Phi_e - U + Pi), and their partial
+/// derivatives at fixed c.
 /// The derivatives in Phi_e are those in Phi_s with the other sign.
 struct Response
 {
@@ -63,7 +64,8 @@ public:
   Law(const Kinetics& kinetics, const MesoPoint& point)
       : _k(kinetics), _p(point), _absolute(1.0 + kinetics.gamma * point.T),
         _G(kinetics.G * std::exp(kinetics.E_G * kinetics.gamma * point.T / _absolute)),
-        _log_ce((1.0 - kinetics.beta) * std::log(point.c_e)), _slope(kinetics.lam / _absolute)
+        _log_ce((1.0 - kinetics.beta) * std::log(point.c_e)), _slope(kinetics.lam / _absolute),
+        _log_ratio(kinetics.c_e_ref > 0.0 ? std::log(point.c_e / kinetics.c_e_ref) : 0.0)
   {
   }
 
@@ -85,11 +87,12 @@ public:
     const Terms t(*this, c);
     Dual Pi = _k.Pi(c / _k.c_max, _p.T);
     Pi.dc /= _k.c_max;
-    // d/dT acts through the Arrhenius factor, the exponent's 1/(1 + gamma T) and U(c, T).
+    // d/dT acts through the Arrhenius factor, the exponent's 1/(1 + gamma T), U(c, T) and the lithium electrode.
     const double G_T = _G * _k.E_G * _k.gamma / (_absolute * _absolute);
-    const Pack g_T = -t.g_eta * (t.U.dT + _k.gamma / _absolute * t.eta);
+    const Pack g_T = -t.g_eta * (t.U.dT + _k.gamma * _log_ratio / _k.lam + _k.gamma / _absolute * t.eta);
     const double one_minus_b_over_ce = (1.0 - _k.beta) / _p.c_e;
-    const Pack driving = _p.Phi_s - _p.Phi_e - t.U.value + Pi.value; // eta + R_f Gh g + Pi
+    const double reference_ce = _k.c_e_ref > 0.0 ? 1.0 / (_slope * _p.c_e) : 0.0;
+    const Pack driving = _p.Phi_s - _p.Phi_e - t.U.value + Pi.value;
     const Pack faradaic_Phi = _G * t.g_eta * t.damping;
     Response r;
     r.faradaic = _G * t.g;
@@ -97,7 +100,7 @@ public:
     r.j = r.faradaic + _k.GC * _p.rate;
     r.j_c = _G * t.g_c * t.damping;
     r.j_Phi = faradaic_Phi + _k.GC * _p.a0;
-    r.j_ce = one_minus_b_over_ce * r.faradaic * t.damping;
+    r.j_ce = (one_minus_b_over_ce * r.faradaic - _G * t.g_eta * reference_ce) * t.damping;
     r.j_T = (G_T * t.g + _G * g_T) * t.damping;
     r.h = _k.lam * r.faradaic * driving;
     r.h_c = _k.lam * (r.j_c * driving + r.faradaic * (Pi.dc - t.U.dc));
@@ -109,15 +112,15 @@ public:
 
 private:
   /// g = c^b (1 - c/c_max)^(1-b) c_e^(1-b) [exp((1-b) s) - exp(-b s)], s = lam eta/(1 + gamma T), with
-  /// eta = Phi_s - Phi_e - U - R_f Gh g. The derivatives are those at constant film drop R_f Gh g; times `damping` =
-  /// 1/(1 + R_f Gh dg/deta) they are the total ones (implicit function).
+  /// eta = Phi_s - Phi_e - U - R_f Gh g [- ((1 + gamma T)/lam) ln(c_e/c_e_ref)]. The derivatives are those at constant
+  /// film drop R_f Gh g; times `damping` = 1/(1 + R_f Gh dg/deta) they are the total ones (implicit function).
   struct Terms
   {
     Terms(const Law& law, const Pack& c) : U(law._k.ocp(c / law._k.c_max, law._p.T))
     {
       const double b = law._k.beta;
       U.dc /= law._k.c_max;
-      eta = law._p.Phi_s - law._p.Phi_e - U.value;
+      eta = law._p.Phi_s - law._p.Phi_e - U.value - law._log_ratio / law._slope;
       const Pack vacant = law._k.c_max - c;
       const Pack exchange = b * c.log() + (1.0 - b) * (vacant / law._k.c_max).log() + law._log_ce;
       Pack s = law._slope * eta;
@@ -138,6 +141,6 @@ private:
 
   const Kinetics& _k;
   const MesoPoint& _p;
-  double _absolute, _G, _log_ce, _slope;
+  double _absolute, _G, _log_ce, _slope, _log_ratio;
 };
 } // namespace dfx_homog

@@ -91,19 +91,20 @@ NB_MODULE(_native, m)
           "__init__",
           [](ParticleKernel* self, const In<std::int32_t, 2>& facets, const In<double, 2>& shape,
              const In<double, 2>& weights, std::int32_t trace_nodes, double G, double GC, double beta, double c_max,
-             double E_G, double lam, double gamma, double R_f, const In<std::int32_t, 1>& ocp_ops,
+             double E_G, double lam, double gamma, double R_f, double c_e_ref, const In<std::int32_t, 1>& ocp_ops,
              const In<double, 1>& ocp_args, const In<std::int32_t, 1>& Pi_ops, const In<double, 1>& Pi_args)
           {
             const Eigen::Map<const FacetMap> nodes(facets.data(), Eigen::Index(facets.shape(0)),
                                                    Eigen::Index(facets.shape(1)));
             new (self) ParticleKernel(
                 Surface(nodes, rows(shape), rows(weights), trace_nodes),
-                Kinetics{G, GC, beta, c_max, E_G, lam, gamma, R_f, program(ocp_ops, ocp_args),
-                         program(Pi_ops, Pi_args)});
+                Kinetics{G, GC, beta, c_max, E_G, lam, gamma, R_f, c_e_ref,
+                         program(ocp_ops, ocp_args), program(Pi_ops, Pi_args)});
           },
           nb::kw_only(), nb::arg("facets"), nb::arg("shape"), nb::arg("weights"), nb::arg("trace_nodes"),
           nb::arg("G"), nb::arg("GC"), nb::arg("beta"), nb::arg("c_max"), nb::arg("E_G"), nb::arg("lam"),
-          nb::arg("gamma"), nb::arg("R_f"), nb::arg("ocp_ops"), nb::arg("ocp_args"), nb::arg("Pi_ops"), nb::arg("Pi_args"))
+          nb::arg("gamma"), nb::arg("R_f"), nb::arg("c_e_ref"), nb::arg("ocp_ops"), nb::arg("ocp_args"), nb::arg("Pi_ops"),
+          nb::arg("Pi_args"))
       .def(
           "solve",
           [](const ParticleKernel& self, const In<double, 2>& start, const In<double, 2>& c_star,

@@ -39,7 +39,7 @@ class Physics:
 
     mu_L, mu_A: mobilities, constant; None: Einstein, D(T)/(1 + gamma T). lam is lambda of MODEL section 2.
     h_negative, h_positive: heat exchange at y1 = 0 and y1 = 1, in t and y1, y2, y3. E_D_L, E_D_A: Arrhenius energies
-    E/(R T0).
+    E/(R T0). lithium_electrode: eta is measured against a lithium electrode at c_e0, see `physics.kinetics`.
     """
 
     D_L: float
@@ -58,6 +58,7 @@ class Physics:
     E_D_A: float
     negative: Electrode
     positive: Electrode
+    lithium_electrode: bool = False
 
     @property
     def has_film(self) -> bool:
@@ -85,6 +86,7 @@ def physics_from_run(run: runfile.Run) -> Physics:
         E_D_A=activation.D_A,
         negative=_electrode(p.negative, p.gamma, activation.D_s_n, activation.G_n, activation.sigma_n),
         positive=_electrode(p.positive, p.gamma, activation.D_s_p, activation.G_p, activation.sigma_p),
+        lithium_electrode=p.overpotential == "lithium-electrode",
     )
 
 

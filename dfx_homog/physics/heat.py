@@ -23,7 +23,10 @@ def joule(lam: Any, current: Any, potential: Any) -> Any:
 
 
 def reaction_heat(lam: Any, G: Any, g: Any, eta: Any, Pi: Any) -> Any:
-    """Heat per area of Gamma lambda G g (eta + Pi): irreversible and Peltier part. [H] 8b."""
+    """Heat per area of Gamma lambda G g (eta + Pi): irreversible and Peltier part. [H] 8b.
+
+    Against a lithium electrode, with psi of `kinetics.lithium_electrode`: lambda G g (eta + psi + Pi), the same number.
+    """
     return lam * G * g * (eta + Pi)
 
 

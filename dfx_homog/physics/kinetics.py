@@ -8,8 +8,18 @@ import ufl
 
 
 def overpotential(phi_s: Any, phi_e: Any, U: Any) -> Any:
-    """eta = Phi_s - Phi_e - U(c_s, T)."""
+    """eta = Phi_s - Phi_e - U."""
     return phi_s - phi_e - U
+
+
+def lithium_electrode(c_e: Any, T: Any, c_e0: Any, lam: Any, gamma: Any) -> Any:
+    """Potential psi = ((1 + gamma T)/lambda) ln(c_e/c_e0) of a lithium electrode in the electrolyte, against Phi_e.
+
+    Lithium ions of an ideal solution: F Phi_e + R T ln c_e. Added to U it makes the equilibrium that of this solution,
+    and the model that of Doyle, Fuller and Newman with thermodynamic factor 1. psi has no enthalpy, its absolute
+    temperature times d psi/dT is psi: what it takes from eta it gives to the Peltier potential, and the heat stays.
+    """
+    return (1 + gamma * T) / lam * ufl.ln(c_e / c_e0)
 
 
 def exchange_rate(c_s: Any, c_e: Any, beta: Any, c_max: Any) -> Any:

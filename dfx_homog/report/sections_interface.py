@@ -51,8 +51,9 @@ def interface(study: Study, numbers: Numbered) -> str:
             plots_interface.heat(study),
             "heat by mechanism over time",
             f"Heat by mechanism{of}, per area of the collector; what cools is drawn downwards. The reversible part "
-            "is the Peltier heat λ<i>Gg</i>Π. Joule heat of the electrolyte contains diffusion currents and may be "
-            "negative. What goes into the double layer is stored, no heat.",
+            "is the Peltier heat λ<i>Gg</i>Π, with the entropy of the dissolved lithium if η is measured against a "
+            "lithium electrode. Joule heat of the electrolyte contains diffusion currents and may be negative. "
+            "What goes into the double layer is stored, no heat.",
             narrow=True,
         ),
         heat_table(study, history, numbers, of),

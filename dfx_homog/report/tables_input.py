@@ -45,6 +45,7 @@ GLOBAL_KEYS = {
     "T_initial": "initial temperature",
     "isothermal": "isothermal",
     "c_e0": "initial concentration, <i>c</i><sub>e</sub>(0)",
+    "overpotential": "overpotential",
 }
 COLUMNS = 4  # of regions or microstructures in one table
 

@@ -32,6 +32,7 @@ from dfx_homog.runfile.types import (
     NotNegative,
     Number,
     Off,
+    Overpotential,
     Periods,
     Positive,
     Preset,
@@ -135,6 +136,11 @@ class Parameters(Table):
     T_initial: Number = Field(default=0.0, description="initial temperature (scaled rise), 1 + gamma T > 0")
     isothermal: Flag = Field(default=False, description="true: T stays T_initial")
     c_e0: Positive = Field(default=1.0, description="initial concentration in the electrolyte")
+    overpotential: Overpotential = Field(
+        default="paper",
+        description="eta = Phi_s - Phi_e - U, or measured against a lithium electrode in the electrolyte: less "
+        "((1 + gamma T)/lambda) ln(c_e/c_e0), the thermodynamics of an ideal solution",
+    )
     negative: Electrode = Field(description="negative electrode")
     positive: Electrode = Field(description="positive electrode")
     activation: Activation = Field(default_factory=Activation, description="Arrhenius energies")

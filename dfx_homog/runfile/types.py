@@ -173,6 +173,11 @@ Scheme = Annotated[
 Preset = Annotated[
     Literal["iterative", "direct"], Allowed('"iterative" or "direct"'), one_of(["iterative", "direct"])
 ]
+Overpotential = Annotated[
+    Literal["paper", "lithium-electrode"],
+    Allowed('"paper" or "lithium-electrode"'),
+    one_of(["paper", "lithium-electrode"]),
+]
 VoxelMethod = Annotated[
     Literal["multigrid", "assembled"],
     Allowed('"multigrid" or "assembled"'),
