@@ -281,9 +281,9 @@ def test_taken_state_is_the_model() -> None:
     cells = problem.unit_cells()
     model = problem.homogenised(cells, problem.effective_media(cells))
     for i in range(4):
-        model.values[:, i] = np.cos((i + 1) * model.y)
+        model.values[:, i] = np.cos((i + 1) * model.coordinates[:, 0])
     for points in model.points:
-        points.particles.c = np.exp(model.y[points.nodes])[:, None] * np.linspace(
+        points.particles.c = np.exp(model.coordinates[:, 0][points.nodes])[:, None] * np.linspace(
             0.1, 0.2, points.particles.c.shape[1]
         )
     state = take_state(model)

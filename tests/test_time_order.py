@@ -17,6 +17,7 @@ from dfx_homog.models.effective import effective_medium
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import coefficients
+from dfx_homog.models.meso_domain import MesoLine
 from dfx_homog.models.particle import particle_geometry
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.transient import TransientModel
@@ -154,9 +155,8 @@ def homogenised_model(h: float, elements: int) -> HomogenisedModel:
         for i, (medium, material) in enumerate(zip(media, materials, strict=True))
     )
     negative, positive = (particle_geometry(cell, *quadrature_degrees(1)) for cell in (cells[0], cells[2]))
-    return HomogenisedModel(
-        MPI.COMM_WORLD, wavy_physics(), (negative, positive), regions, (0.4, 0.2, 0.4), elements
-    )
+    line = MesoLine(MPI.COMM_WORLD, (0.4, 0.2, 0.4), elements)
+    return HomogenisedModel(MPI.COMM_WORLD, wavy_physics(), (negative, positive), regions, line)
 
 
 @pytest.mark.parametrize("scheme", ["euler", pytest.param("bdf2", marks=pytest.mark.mpi)])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
+from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
 
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
-from dfx_homog.errors import SolverFailure
+from dfx_homog.errors import BadInput, SolverFailure
 from dfx_homog.models.history import Balance
 from dfx_homog.models.homogenised_interface import HomogenisedInterface
 from dfx_homog.models.local_error import Quantity
@@ -18,16 +19,15 @@ from dfx_homog.models.meso import (
     C_E,
     GROUPS,
     NAMES,
-    NEGATIVE_FACE,
     PHI_E,
     PHI_S,
-    POSITIVE_FACE,
     TEMP,
     MesoCoefficients,
     MesoForms,
-    MesoLine,
 )
-from dfx_homog.models.particle import ParticleGeometry, ParticleProblems, ParticleResponse
+from dfx_homog.models.meso_domain import MesoDomain, Nodes
+from dfx_homog.models.meso_points import ElectrodePoints
+from dfx_homog.models.particle import ParticleGeometry, ParticleProblems
 from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics
@@ -42,28 +42,13 @@ ELECTRODES = ("negative", "positive")
 CHARGE_BALANCE = 5e-12  # of the applied current: residual left by Newton's method
 
 
-@dataclass
-class ElectrodePoints:
-    """The meso nodes of one electrode that this rank owns, with their particles.
-
-    nodes: (P,) local nodes; weights: (P,) Lobatto weights, int over the electrode of the node's basis function
-    """
-
-    electrode: Electrode
-    nodes: np.ndarray
-    weights: FloatArray
-    particles: ParticleProblems
-    response: ParticleResponse | None = None
-    at: FloatArray | None = None
-
-
 class HomogenisedModel(TransientModel):
-    """State and solver of the homogenised model in one meso dimension.
+    """State and solver of the homogenised model on a meso domain in one, two or three dimensions.
 
     solids:  domains of the particle problems of negative electrode and positive electrode
     regions: effective coefficients of negative electrode, separator, positive electrode
-    The Newton system is small (four fields on a line) and factorised directly; the particle problems, which are
-    nearly all of the work, are spread over the ranks with the nodes.
+    A small Newton system (four fields, the particles condensed) is factorised directly. The particle problems, which
+    are nearly all of the work, are spread over the ranks with the nodes.
     """
 
     def __init__(
@@ -72,20 +57,23 @@ class HomogenisedModel(TransientModel):
         physics: Physics,
         solids: tuple[ParticleGeometry, ParticleGeometry],
         regions: tuple[MesoCoefficients, ...],
-        thickness: tuple[float, ...],
-        elements: int,
+        domain: MesoDomain,
         *,
         user_options: tuple[str, ...] = (),
     ):
-        self.comm, self.physics, self.regions = comm, physics, regions
+        self.comm, self.physics, self.regions, self.domain = comm, physics, regions, domain
         self.fields = NAMES
         self.user_options = user_options
-        self._largest_coefficient = max(physics.lam * physics.c_e0, *(max(r.S or 0.0, r.K) for r in regions))
-        self.line = MesoLine(comm, thickness, elements)
-        self.forms = MesoForms(self.line, physics, regions)
+        self._largest_coefficient = max(physics.lam * physics.c_e0, *(r.largest for r in regions))
+        self.forms = MesoForms(domain, physics, regions)
         space = self.forms.space
         self.nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
-        self.y = space.tabulate_dof_coordinates()[: self.nodes, 0]
+        self.points_of_nodes = space.tabulate_dof_coordinates()[: self.nodes]
+        self.numbers = domain.numbers(space)
+        self.keys = domain.keys(self.numbers)
+        self._everywhere = self._touched(domain.region >= 0)
+        self.shared = Nodes(comm, self.keys, self._everywhere)
+        self._uneven: FloatArray | None = None  # load of a current that varies over the collector
         self._weights()
         self._points = [
             self._electrode_points(solid, electrode, self._w_region[2 * i])
@@ -106,14 +94,20 @@ class HomogenisedModel(TransientModel):
         eye = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         self._w_region = [forms.volume_weights(row) for row in eye]
         self._w_all = forms.volume_weights((1.0, 1.0, 1.0))
+        self._volume = self.sum(self._w_all.sum())
         self._w_lithium = forms.volume_weights(tuple(r.phi_e for r in regions))  # type: ignore[arg-type]
         self._w_heat = forms.volume_weights(tuple(r.theta for r in regions))  # type: ignore[arg-type]
-        self._w_face = {f: forms.end_weights(f) for f in (NEGATIVE_FACE, POSITIVE_FACE)}
+        self._w_tab = forms.tab_weights()
 
     def _electrode_points(
         self, solid: ParticleGeometry, electrode: Electrode, weights: FloatArray
     ) -> ElectrodePoints:
-        total = self.forms.sum_over_ranks(weights)
+        total = self.shared.totals(weights)
+        if self.comm.allreduce(bool((total < 0).any()), op=MPI.LOR):
+            raise BadInput(
+                "meso mesh: a node has a negative weight, its elements are too distorted (allowed: elements near "
+                "parallelograms or parallelepipeds, or simplices)"
+            )
         nodes = np.flatnonzero(total > 0)
         p = self.physics
         particles = ParticleProblems(
@@ -121,20 +115,21 @@ class HomogenisedModel(TransientModel):
         )
         return ElectrodePoints(electrode, nodes, total[nodes], particles)
 
+    def _touched(self, cells: np.ndarray) -> np.ndarray:
+        """(nodes,) nodes of flagged cells of this rank."""
+        flag = np.zeros(self.nodes, dtype=bool)
+        flag[self.forms.space.dofmap.list[np.flatnonzero(cells)].ravel()] = True
+        return flag
+
     def _number_unknowns(self) -> None:
-        space, region = self.forms.space, self.line.region
-        electrode = np.zeros(self.nodes, dtype=bool)
-        electrode[space.dofmap.list[np.flatnonzero(region != 1)].ravel()] = True
-        everywhere = np.zeros(self.nodes, dtype=bool)
-        everywhere[space.dofmap.list[: len(region)].ravel()] = True
+        electrode, everywhere = self._touched(self.domain.region != 1), self._everywhere
         self.active = np.column_stack(
             [electrode, everywhere, everywhere, everywhere & (not self.physics.isothermal)]
         )
         self.fixed = np.zeros_like(self.active)
-        self.fixed[self._w_face[NEGATIVE_FACE] > 0.5, PHI_S] = True
-        owned = space.dofmap.index_map.local_to_global(np.arange(self.nodes, dtype=np.int32))
-        self.keys = np.asarray(owned, dtype=np.int64)
-        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed)
+        self.fixed[self.forms.negative_tab(), PHI_S] = True
+        order = tuple(field for group in GROUPS.values() for field in group)
+        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed, order)
 
     def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
         """Newton solver with the particles condensed into residual and Jacobian."""
@@ -146,9 +141,7 @@ class HomogenisedModel(TransientModel):
             GROUPS,
             preset="direct",
             prefix=prefix,
-            atol=round_off(
-                layout.global_size, self._largest_coefficient / float(np.diff(self.line.node_grid).min())
-            ),
+            atol=round_off(layout.global_size, self._largest_coefficient * self.domain.stiffness),
             user_options=self.user_options,
             newton=newton,
             applied=self.applied(),
@@ -158,12 +151,17 @@ class HomogenisedModel(TransientModel):
 
     @property
     def voltage_weights(self) -> FloatArray:
-        """(nodes,) one at the positive collector."""
-        return self._w_face[POSITIVE_FACE]
+        """(nodes,) this rank's part of the mean over the positive tab."""
+        return self._w_tab
 
     def places(self) -> Places:
-        """Names of the meso fields and y1 of the meso nodes."""
-        return Places(NAMES, self.y[:, None])
+        """Names of the meso fields and coordinates of the meso nodes."""
+        return Places(NAMES, self.coordinates)
+
+    @property
+    def coordinates(self) -> FloatArray:
+        """(nodes, d) places of the meso nodes."""
+        return self.points_of_nodes[:, : self.domain.dim]
 
     @property
     def dofs(self) -> int:
@@ -180,19 +178,13 @@ class HomogenisedModel(TransientModel):
 
     def _respond(self) -> None:
         """Bring the particles up to date with the meso values; ranks agree on failure."""
-        values = self.values
         complaint = None
         for name, points in zip(ELECTRODES, self._points, strict=True):
-            at = values[points.nodes]
-            if points.at is not None and np.array_equal(at, points.at):
-                continue
-            solve = points.particles.evaluate_frozen if self._frozen else points.particles.evaluate
-            points.response = solve(at[:, PHI_S], at[:, PHI_E], at[:, C_E], at[:, TEMP])
-            points.at = at.copy()
-            if text := points.response.complaint():
-                points.at = None  # to be solved again
-                where = self.y[points.nodes[np.flatnonzero(points.response.failed)[0]]]
-                complaint = complaint or f"{text} ({name} electrode, y = ({where:.3g}))"
+            if text := points.respond(self.values, frozen=self._frozen):
+                assert points.response is not None
+                at_node = self.coordinates[points.nodes[np.flatnonzero(points.response.failed)[0]]]
+                where = ", ".join(f"{y:.3g}" for y in at_node)
+                complaint = complaint or f"{text} ({name} electrode, y = ({where}))"
         if self.comm.allreduce(complaint is not None, op=MPI.LOR):
             messages = [m for m in self.comm.allgather(complaint) if m]
             raise SolverFailure(messages[0])
@@ -201,37 +193,22 @@ class HomogenisedModel(TransientModel):
         self._respond()
         _compat.assemble_vector(self.forms.residual, out)
         rows = out.reshape(-1, 4)
+        if self._uneven is not None:
+            rows[:, PHI_S] += self._uneven
         for points in self._points:
-            response = points.response
-            assert response is not None
-            current = points.weights * response.J
-            rows[points.nodes, PHI_S] += current
-            rows[points.nodes, C_E] -= current
-            rows[points.nodes, PHI_E] -= current
-            rows[points.nodes, TEMP] -= points.weights * response.q
+            points.add_residual(rows)
 
     def _jacobian(self, A: PETSc.Mat, layout: Layout) -> None:
         self._respond()
         _compat.assemble_matrix(A, self.forms.jacobian)
-        order = [PHI_S, PHI_E, C_E, TEMP]  # of the particle's derivatives
         for points in self._points:
-            response = points.response
-            assert response is not None
-            block = np.zeros((len(points.nodes), 4, 4))
-            dJ = points.weights[:, None] * response.dJ
-            block[:, PHI_S, order] = dJ
-            block[:, C_E, order] = -dJ
-            block[:, PHI_E, order] = -dJ
-            block[:, TEMP, order] = -points.weights[:, None] * response.dq
-            numbers = layout.numbers[points.nodes].astype(PETSc.IntType)
-            if len(numbers):
-                A.setValuesRCV(numbers, numbers, block, addv=PETSc.InsertMode.ADD)
+            points.add_jacobian(A, layout)
 
     # states -------------------------------------------------------------------------------------------------------
 
     def set_initial(self) -> None:
         """Uniform c_s0 in every particle and the equilibrium of `TransientModel.equilibrium`."""
-        self.equilibrium(self.y < 0.5 * (self.line.ends[1] + self.line.ends[2]))
+        self.equilibrium(self.domain.left(self.points_of_nodes))
         self.remember(2)
         for points in self._points:
             points.particles.c = np.full_like(points.particles.c, points.electrode.c_s0)
@@ -240,14 +217,12 @@ class HomogenisedModel(TransientModel):
 
     @property
     def rows(self) -> tuple[np.ndarray, int]:
-        """Numbers of the meso nodes, from the negative collector on."""
-        grid = self.line.node_grid
-        middle = 0.5 * (grid[1:] + grid[:-1])
-        return np.searchsorted(middle, self.y).astype(np.int64), len(grid)
+        """Numbers of the meso nodes, from the negative collector on, and how many there are."""
+        return self.numbers, self.domain.count
 
     def state(self) -> State:
         """Old and older fields, and concentrations of the particles of both electrodes."""
-        rows, count = self.rows
+        rows, count = self.keys, self.domain.count
         tables = super().state()
         for name, points, c, c_older in zip(
             ELECTRODES, self._points, self._c_old, self._c_older, strict=True
@@ -274,14 +249,28 @@ class HomogenisedModel(TransientModel):
         """As in `TransientModel`, with the particles frozen at their initial concentration."""
         self._frozen = True
         try:
-            return super().switch_on(control)
+            return super().switch_on(self.spread(control))
         finally:
             self._frozen = False
 
+    def spread(self, control: Control) -> Control:
+        """Put the current's profile over the positive tab, less its mean, into the residual (collective).
+
+        Returns the control with this mean as its value: i_s.n = i_app(t, y) |F|/|F_tab| on the tab.
+        """
+        if control.profile is None:
+            self._uneven = None
+            return control
+        load = self.forms.profile_load(control.profile, control.time)
+        mean = self.sum(load.sum())
+        self._uneven = load - mean * self._w_tab
+        return replace(control, value=mean)
+
     def advance(self, step: TimeStep) -> SolveInfo:
         """One implicit step, particles condensed; their full fields are recovered at its end."""
-        self.set_step(step)
-        self.forms.set_cooling(step.time)
+        control = self.spread(step.control)
+        self.set_step(replace(step, control=control))
+        self.forms.set_time(step.time)
         q, forms = step.quotient, self.forms
         old, older = (f.x.array.reshape(-1, len(NAMES)) for f in (forms.u1, forms.u2))
         for points, c, c_older in zip(self._points, self._c_old, self._c_older, strict=True):
@@ -293,7 +282,7 @@ class HomogenisedModel(TransientModel):
         if self.current != 0:
             # small currents too are to balance: rounding is far below what is left of Newton's convergence
             self._newton.limit_residual(CHARGE_BALANCE * abs(self.current))
-        info = self.solve(self._newton, step.control)
+        info = self.solve(self._newton, control)
         self._respond()
         for points in self._points:
             points.particles.finish_step()
@@ -325,12 +314,12 @@ class HomogenisedModel(TransientModel):
 
     @property
     def voltage(self) -> float:
-        """Phi_s at the positive collector (it is zero at the negative one)."""
+        """Mean of Phi_s over the positive tab (it is zero on the negative one)."""
         return self.sum(self.voltage_weights @ self.values[:, PHI_S])
 
     def mean_temperature(self) -> float:
         """Mean of T through the cell."""
-        return self.sum(self._w_all @ self.values[:, TEMP])
+        return self.sum(self._w_all @ self.values[:, TEMP]) / self._volume
 
     def states_of_charge(self) -> tuple[float, float]:
         """Mean of c_s/c_max over the particles of each electrode."""
@@ -366,17 +355,14 @@ class HomogenisedModel(TransientModel):
             # lambda Gh g (U - Pi) = lambda Gh g D - lambda Gh g (eta + Pi)
             work += self.sum(w @ (p.lam * jump * response.faradaic - response.q))
             capacitor += p.lam * self.sum(w @ (jump * (response.J - response.faradaic)))
-        cooling = sum(
-            float(h.value) * self.sum(self._w_face[f] @ (new[:, TEMP] - p.T_ambient))
-            for f, h in self.forms.h.items()
-        )
+        uneven = 0.0 if self._uneven is None else self.sum(self._uneven @ new[:, PHI_S])
         return Balance(
             lithium=self.lithium(),
             interface=(interface[0], interface[1]),
             heating=(
                 self.sum(self._w_heat @ rate[:, TEMP]),
-                cooling,
-                p.lam * self.current * self.voltage,
+                self.sum(fem.assemble_scalar(self.forms.cooling)),
+                p.lam * (self.current * self.voltage + uneven),
                 work,
                 capacitor,
             ),
@@ -385,3 +371,4 @@ class HomogenisedModel(TransientModel):
     def destroy(self) -> None:
         """Free PETSc objects (collective)."""
         self._newton.destroy()
+        self.shared.destroy()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dolfinx import fem
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models import interface_statistics as stats
@@ -18,7 +17,8 @@ from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
 from dfx_homog.models.particle import SurfaceValues
 
 if TYPE_CHECKING:
-    from dfx_homog.models.homogenised import ElectrodePoints, HomogenisedModel
+    from dfx_homog.models.homogenised import HomogenisedModel
+    from dfx_homog.models.meso_points import ElectrodePoints
 
 
 class HomogenisedInterface:
@@ -26,12 +26,11 @@ class HomogenisedInterface:
 
     def __init__(self, model: HomogenisedModel):
         self.model = model
-        self._nodal = fem.Function(model.forms.space)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the history that `row` fills."""
-        return stats.columns(1, stats.mechanisms(self.model.physics))
+        return stats.columns(self.model.domain.dim, stats.mechanisms(self.model.physics))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -74,7 +73,8 @@ class HomogenisedInterface:
         return stats.places(model.comm, jump, heat, self._point)
 
     def _point(self, node: int | None) -> FloatArray:
-        return np.array([np.nan]) if node is None else self.model.line.node_grid[node : node + 1]
+        domain = self.model.domain
+        return np.full(domain.dim, np.nan) if node is None else domain.place(node)
 
     def nodal(self) -> dict[str, FloatArray]:
         """(nodes,) means of j and eta over Gamma of the unit cell at each meso point, and Phi_s - Phi_e there.
@@ -82,12 +82,10 @@ class HomogenisedInterface:
         nan in the separator. Collective.
         """
         model = self.model
-        array = self._nodal.x.array.reshape(-1, 4)
-        array[:] = np.nan
+        columns = np.full((model.nodes, len(self.fields)), np.nan)
         for points in model.points:
             at, weights = self._values(points), points.particles.geometry.weights.ravel()
-            array[points.nodes, 0] = at.faradaic @ weights / weights.sum()
-            array[points.nodes, 1] = at.eta @ weights / weights.sum()
-            array[points.nodes, 2] = model.values[points.nodes, PHI_S] - model.values[points.nodes, PHI_E]
-        self._nodal.x.scatter_forward()
-        return {name: array[:, column].copy() for column, name in enumerate(self.fields)}
+            columns[points.nodes, 0] = at.faradaic @ weights / weights.sum()
+            columns[points.nodes, 1] = at.eta @ weights / weights.sum()
+            columns[points.nodes, 2] = model.values[points.nodes, PHI_S] - model.values[points.nodes, PHI_E]
+        return {n: model.shared.spread(c) for n, c in zip(self.fields, columns.T, strict=True)}

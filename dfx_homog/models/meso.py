@@ -1,20 +1,27 @@
-"""The meso domain of the homogenised model: a line through negative electrode, separator and positive electrode."""
+"""The homogenised model on its meso domain: weak form without the interface terms, and coefficients of the regions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
+from dfx_homog.models.meso_domain import (
+    LATERAL_FACE,
+    NEGATIVE_FACE,
+    NEGATIVE_TAB,
+    POSITIVE_FACE,
+    POSITIVE_TAB,
+    MesoDomain,
+)
 from dfx_homog.models.resolved_forms import Material, cellwise
+from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.physics import heat, temperature, transport
 from dfx_homog.runfile.given import Effective, Particle
@@ -22,84 +29,59 @@ from dfx_homog.runfile.given import Effective, Particle
 PHI_S, C_E, PHI_E, TEMP = range(4)
 NAMES = ("Phi_s", "c_e", "Phi_e", "T")
 GROUPS: dict[str, tuple[int, ...]] = {"phi": (PHI_S, PHI_E), "ce": (C_E,), "T": (TEMP,)}
-ORDER = 2
-NEGATIVE_FACE, POSITIVE_FACE = 1, 2
-COLLECTORS = {NEGATIVE_FACE: 0.0, POSITIVE_FACE: 1.0}  # y1
 ELECTRODE = 1
+TENSOR_CELLS = ("interval", "quadrilateral", "hexahedron")
+COOLED = (NEGATIVE_FACE, POSITIVE_FACE, LATERAL_FACE)
 
 
 @dataclass(frozen=True)
 class MesoCoefficients:
-    """Effective coefficients of one region along y1: S_11 (None in the separator), B_11, K_11, phi_e, theta."""
+    """Effective coefficients of one region: tensors S (None in the separator), B, K, each (d, d) in d meso dimensions,
+    and phi_e, theta."""
 
-    S: float | None
-    B: float
-    K: float
+    S: FloatArray | None
+    B: FloatArray
+    K: FloatArray
     phi_e: float
     theta: float
 
-
-class MesoLine:
-    """Mesh of quadratic elements over [0, 1], `elements` in each region, cells spread over the ranks.
-
-    A node and a Gauss-Lobatto point are the same thing here (three per element), so that a reaction term int J v
-    integrated by Lobatto's rule is the sum over nodes of w_i J_i v_i: particles sit at the nodes, one fewer per
-    element than with Gauss points, and at the faces of the separator and the collectors as well.
-    """
-
-    def __init__(self, comm: MPI.Intracomm, thickness: tuple[float, ...], elements: int):
-        self.comm, self.thickness = comm, thickness
-        ends = np.concatenate([[0.0], np.cumsum(thickness)])
-        self.ends = ends / ends[-1]
-        self.ends[-1] = 1.0
-        grid = np.concatenate(
-            [np.linspace(self.ends[r], self.ends[r + 1], elements + 1)[:-1] for r in range(3)] + [[1.0]]
-        )
-        count = 3 * elements
-        low, high = (count * (comm.rank + i) // comm.size for i in (0, 1))
-        cells = np.column_stack([np.arange(low, high), np.arange(low + 1, high + 1)]).astype(np.int64)
-        first, last = ((count + 1) * (comm.rank + i) // comm.size for i in (0, 1))
-        self.grid = grid
-        self.mesh = _compat.create_mesh(comm, cells, grid[first:last, None].copy(), "interval", 1)
-        local = int(self.mesh.topology.index_map(1).size_local)
-        self.element = np.asarray(self.mesh.topology.original_cell_index[:local], dtype=np.int64)
-        self.region = self.element // elements
-
-    @cached_property
-    def node_grid(self) -> FloatArray:
-        """y1 of all 2 * 3 * elements + 1 nodes from left to right."""
-        grid = np.empty(2 * len(self.grid) - 1)
-        grid[::2] = self.grid
-        grid[1::2] = 0.5 * (self.grid[1:] + self.grid[:-1])
-        return grid
-
-    def end_facets(self) -> dict[int, npt.NDArray[np.int32]]:
-        """(cell, local facet) of the collectors."""
-        first = np.flatnonzero(self.element == 0)
-        last = np.flatnonzero(self.element == len(self.grid) - 2)
-        return {
-            NEGATIVE_FACE: np.array([[c, 0] for c in first], dtype=np.int32).reshape(-1, 2),
-            POSITIVE_FACE: np.array([[c, 1] for c in last], dtype=np.int32).reshape(-1, 2),
-        }
+    @property
+    def largest(self) -> float:
+        """Largest entry of S and K."""
+        return float(max(np.abs(t).max() for t in (self.S, self.K) if t is not None))
 
 
 class MesoForms:
-    """Weak form of MODEL section 5 without the interface terms, on one blocked space (Phi_s, c_e, Phi_e, T)."""
+    """Weak form of MODEL section 5 without the interface terms, on one blocked space (Phi_s, c_e, Phi_e, T), per |F|.
 
-    def __init__(self, line: MesoLine, physics: Physics, regions: tuple[MesoCoefficients, ...]):
-        mesh = line.mesh
-        self.line, self.physics, self.mesh = line, physics, mesh
-        self.space = fem.functionspace(mesh, ("Lagrange", ORDER, (4,)))
+    Heat exchange and an uneven current are interpolated at the nodes.
+    """
+
+    def __init__(self, domain: MesoDomain, physics: Physics, regions: tuple[MesoCoefficients, ...]):
+        mesh, region, dim = domain.mesh, domain.region, domain.dim
+        self.domain, self.physics, self.mesh = domain, physics, mesh
+        self.space = fem.functionspace(mesh, ("Lagrange", domain.order, (4,)))
         self.u, self.u1, self.u2 = (fem.Function(self.space) for _ in range(3))
         self.a0, self.a1, self.a2 = (self._constant(0.0) for _ in range(3))
         self.current = self._constant(0.0)
-        self.h = {face: self._constant(0.0) for face in COLLECTORS}
-        self.weight = cellwise(mesh, [1.0, 1.0, 1.0], line.region, 1)
-        self.negative = cellwise(mesh, [1.0, 0.0, 0.0], line.region, 1)
+        nodal = fem.functionspace(mesh, ("Lagrange", domain.order))
+        self._places = {f"y{i + 1}": nodal.tabulate_dof_coordinates()[:, i] for i in range(dim)}
+        self._profile = fem.Function(nodal)
+        self._cooling = {
+            face: (fem.Function(nodal), formula)
+            for face, formula in zip(
+                COOLED, (physics.h_negative, physics.h_positive, physics.h_lateral), strict=True
+            )
+        }
+        self.weight = cellwise(mesh, [1.0, 1.0, 1.0], region, dim)
+        self.negative = cellwise(mesh, [1.0, 0.0, 0.0], region, dim)
         self._coefficient = {
-            name: cellwise(mesh, [getattr(r, name) for r in regions], line.region, 1)
+            name: cellwise(mesh, [getattr(r, name) for r in regions], region, dim)
             for name in ("S", "B", "K", "phi_e", "theta")
         }
+        self._measures()
+        self.tab_area = 1.0
+        self.tab_area = float(domain.comm.allreduce(fem.assemble_scalar(self._compiled_area())))
         self._build()
 
     def _constant(self, value: float) -> fem.Constant:
@@ -110,23 +92,24 @@ class MesoForms:
             return value
         return temperature.arrhenius(value, self._constant(energy), self._constant(self.physics.gamma), T)
 
+    def _measures(self) -> None:
+        domain = self.domain
+        electrode = np.flatnonzero(domain.region != 1).astype(np.int32)
+        separator = np.flatnonzero(domain.region == 1).astype(np.int32)
+        # quadratic elements: products of three fields with one slope, exact in one dimension for constant coefficients
+        degree = {"quadrature_degree": 2 * domain.order + 1}
+        self.dx = ufl.Measure(
+            "dx", self.mesh, subdomain_data=[(ELECTRODE, electrode), (2, separator)], metadata=degree
+        )
+        facets = [(tag, f.ravel()) for tag, f in domain.facets.items()]
+        self.ds = ufl.Measure("ds", self.mesh, subdomain_data=facets, metadata=degree)
+        self.per_area = self._constant(1 / domain.area)
+
+    def _compiled_area(self) -> fem.Form:
+        return _compat.compile_form(self._constant(1.0) * self.ds(POSITIVE_TAB))
+
     def _build(self) -> None:
-        p, line = self.physics, self.line
-        electrode = np.flatnonzero(line.region != 1).astype(np.int32)
-        separator = np.flatnonzero(line.region == 1).astype(np.int32)
-        # products of three quadratic fields with one slope: degree 5 is exact for constant coefficients
-        dx = ufl.Measure(
-            "dx",
-            self.mesh,
-            subdomain_data=[(ELECTRODE, electrode), (2, separator)],
-            metadata={"quadrature_degree": 5},
-        )
-        ds = ufl.Measure(
-            "ds",
-            self.mesh,
-            subdomain_data=[(tag, f.ravel()) for tag, f in line.end_facets().items()],
-            metadata={"quadrature_degree": 1},  # a facet is a point
-        )
+        p, dx, ds = self.physics, self.dx, self.ds
         everywhere = dx((ELECTRODE, 2))
         v = ufl.TestFunction(self.space)
         phi_s, c_e, phi_e, T = (self.u[i] for i in range(4))
@@ -146,83 +129,100 @@ class MesoForms:
         N_e = transport.species_flux(D_L, mu_L, lam, c_e, phi_e, k["B"])
         i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e, k["B"])
         joule_s, joule_e = heat.joule(lam, i_s, phi_s), heat.joule(lam, i_e, phi_e)
-        ambient = self._constant(p.T_ambient)
+        # Constants throughout, no numbers: all cases share one compilation
+        tab = self._constant(1 / self.tab_area)
         F = (
             transport.divergence(i_s, v[PHI_S], dx(ELECTRODE))
-            + transport.outflow(self.current, v[PHI_S], ds(POSITIVE_FACE))
+            + transport.outflow(self.current * tab / self.per_area, v[PHI_S], ds(POSITIVE_TAB))
             + transport.storage(k["phi_e"] * rate[C_E], v[C_E], everywhere)
             + transport.divergence(N_e, v[C_E], everywhere)
             + transport.divergence(i_e, v[PHI_E], everywhere)
             + transport.storage(k["theta"] * rate[TEMP], v[TEMP], everywhere)
             + transport.divergence(heat.conduction(k["K"], T), v[TEMP], everywhere)
-            + transport.outflow(self.h[NEGATIVE_FACE] * (T - ambient), v[TEMP], ds(NEGATIVE_FACE))
-            + transport.outflow(self.h[POSITIVE_FACE] * (T - ambient), v[TEMP], ds(POSITIVE_FACE))
+            + self._heat_exchange(T, v[TEMP])
             - joule_s * v[TEMP] * dx(ELECTRODE)
             - joule_e * v[TEMP] * everywhere
         )
-        self.weak = F
+        self.weak = F = self.per_area * F
         self.residual = _compat.compile_form(F)
         self.jacobian = _compat.compile_form(ufl.derivative(F, self.u))
-        cell = ufl.TestFunction(fem.functionspace(self.mesh, ("DG", 0, (2,))))
-        self._joule = _compat.compile_form(joule_s * cell[0] * dx(ELECTRODE) + joule_e * cell[1] * everywhere)
-        self._volume = _compat.compile_form(self.weight * v[0] * everywhere)
-        self._ends = {face: _compat.compile_form(v[0] * ds(face)) for face in (NEGATIVE_FACE, POSITIVE_FACE)}
+        self._cellwise = fem.functionspace(self.mesh, ("DG", 0, (2,)))
+        cell = ufl.TestFunction(self._cellwise)
+        per_cell = joule_s * cell[0] * dx(ELECTRODE) + joule_e * cell[1] * everywhere
+        self._joule = _compat.compile_form(self.per_area * per_cell)
+        self._volume = _compat.compile_form(self.per_area * self.weight * v[0] * everywhere)
+        self._tab = _compat.compile_form(tab * v[0] * ds(POSITIVE_TAB))
+        self._load = _compat.compile_form(tab * self._profile * v[0] * ds(POSITIVE_TAB))
+        self.cooling = _compat.compile_form(self.per_area * self._heat_exchange(T, self._constant(1.0)))
 
-    def set_cooling(self, time: float) -> None:
-        """Heat exchange of both collectors at time t: h(t, y1)."""
-        for face, h in ((NEGATIVE_FACE, self.physics.h_negative), (POSITIVE_FACE, self.physics.h_positive)):
-            self.h[face].value = float(h.numpy(t=time, y1=COLLECTORS[face]))
+    def _heat_exchange(self, T: Any, test: Any) -> Any:
+        """int h (T - T_ambient) v over collectors and lateral faces."""
+        excess = T - self._constant(self.physics.T_ambient)
+        return sum(
+            transport.outflow(h * excess, test, self.ds(face))
+            for face, (h, _) in self._cooling.items()
+            if face != LATERAL_FACE or self.domain.dim > 1
+        )
+
+    def set_time(self, time: float) -> None:
+        """Heat exchange h(t, y) of all faces at time t."""
+        for h, formula in self._cooling.values():
+            h.x.array[:] = formula.numpy(t=time, **self._places)
+
+    def profile_load(self, profile: Expression, time: float) -> FloatArray:
+        """(nodes,) this rank's int i_app(t, y) v_i over the positive tab, over |F_tab|."""
+        self._profile.x.array[:] = profile.numpy(t=time, **self._places)
+        return self._assemble(self._load)
 
     def volume_weights(self, by_region: tuple[float, float, float]) -> FloatArray:
         """(nodes,) this rank's part of int f v_i dy for f constant in each region."""
-        cells = self.weight.function_space.dofmap.list[: len(self.line.region), 0]
-        self.weight.x.array[cells] = np.asarray(by_region)[self.line.region]
+        region = self.domain.region
+        cells = self.weight.function_space.dofmap.list[: len(region), 0]
+        self.weight.x.array[cells] = np.asarray(by_region)[region]
         return self._assemble(self._volume)
 
-    def end_weights(self, face: int) -> FloatArray:
-        """(nodes,) v_i at a collector."""
-        return self._assemble(self._ends[face])
+    def tab_weights(self) -> FloatArray:
+        """(nodes,) this rank's part of the mean of v_i over the positive tab."""
+        return self._assemble(self._tab)
+
+    def negative_tab(self) -> npt.NDArray[np.bool_]:
+        """(nodes,) whether a node is on a facet of the negative tab, seen from this rank."""
+        dim, layout = self.domain.dim, self.space.dofmap.dof_layout
+        facets = self.domain.facets[NEGATIVE_TAB]
+        count = {1: 2, 2: 4, 3: 6}[dim] if self.mesh.topology.cell_name() in TENSOR_CELLS else dim + 1
+        closure = np.array([layout.entity_closure_dofs(dim - 1, i) for i in range(count)])
+        here = np.zeros(len(self.u.x.array) // 4, dtype=bool)
+        here[self.space.dofmap.list[facets[:, :1], closure[facets[:, 1]]]] = True
+        return here
 
     def joule_heat(self) -> FloatArray:
         """(2, regions) this rank's Joule heat of the solid and of the electrolyte of each region."""
-        space = self._joule.function_spaces[0]
+        space = self._cellwise
         cells = np.zeros(2 * (space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts))
         _compat.assemble_vector(self._joule, cells)
-        heat = cells.reshape(-1, 2)[: len(self.line.region)]
-        return np.array([np.bincount(self.line.region, column, 3) for column in heat.T])
+        region = self.domain.region
+        heat = cells.reshape(-1, 2)[space.dofmap.list[: len(region), 0]]
+        return np.array([np.bincount(region, column, 3) for column in heat.T])
 
     def _assemble(self, form: fem.Form) -> FloatArray:
         out = np.zeros_like(self.u.x.array)
         _compat.assemble_vector(form, out)
         return out.reshape(-1, 4)[:, 0].copy()
 
-    def sum_over_ranks(self, weights: FloatArray) -> FloatArray:
-        """Complete weights at this rank's own nodes; zero at ghosts."""
-        f = fem.Function(self.space)
-        f.x.array.reshape(-1, 4)[:, 0] = weights
-        f.x.scatter_reverse(_compat.INSERT_ADD)
-        total = f.x.array.reshape(-1, 4)[:, 0].copy()
-        total[self.space.dofmap.index_map.size_local :] = 0
-        return total
+
+def coefficients(medium: Any, material: Material, *, separator: bool, dim: int = 1) -> MesoCoefficients:
+    """Effective coefficients of a computed microstructure (models.effective.EffectiveMedium) in `dim` dimensions."""
+    S, B, K = (None if (t := medium.tensor(n)) is None else t[:dim, :dim] for n in ("S", "B", "K"))
+    assert B is not None and K is not None
+    return MesoCoefficients(None if separator else S, B, K, float(medium.phi_e), float(medium.theta))
 
 
-def coefficients(medium: Any, material: Material, *, separator: bool) -> MesoCoefficients:
-    """Effective coefficients along y1 of a computed microstructure (models.effective.EffectiveMedium)."""
-    S, B, K = (medium.tensor(n) for n in ("S", "B", "K"))
-    return MesoCoefficients(
-        S=None if separator or S is None else float(S[0, 0]),
-        B=float(B[0, 0]),
-        K=float(K[0, 0]),
-        phi_e=float(medium.phi_e),
-        theta=float(medium.theta),
-    )
+def given_coefficients(spec: Particle | Effective, dim: int = 1) -> MesoCoefficients:
+    """Effective coefficients in `dim` dimensions of a medium that the run file gives by its numbers."""
 
+    def tensor(value: Any) -> FloatArray:
+        given = np.asarray(value, dtype=float)
+        return given[:dim, :dim] if given.ndim == 2 else given * np.eye(dim)
 
-def given_coefficients(spec: Particle | Effective) -> MesoCoefficients:
-    """Effective coefficients along y1 of a medium that the run file gives by its numbers."""
-
-    def along(value: Any) -> float:
-        return float(np.atleast_2d(np.asarray(value, dtype=float))[0, 0])
-
-    S = along(spec.S) if isinstance(spec, Particle) else None
-    return MesoCoefficients(S, along(spec.B), along(spec.K), spec.phi_e, spec.theta)
+    S = tensor(spec.S) if isinstance(spec, Particle) else None
+    return MesoCoefficients(S, tensor(spec.B), tensor(spec.K), spec.phi_e, spec.theta)

@@ -8,6 +8,7 @@ from dfx_homog.parameters.expression import Expression, constant, variable
 from dfx_homog.runfile import models as runfile
 
 Tensor = tuple[tuple[float, ...], ...]
+INSULATED = constant(0.0)
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Physics:
     """Electrolyte, heat, initial and ambient state, and the electrodes.
 
     mu_L, mu_A: mobilities, constant; None: Einstein, D(T)/(1 + gamma T). lam is lambda of MODEL section 2.
-    h_negative, h_positive: heat exchange at y1 = 0 and y1 = 1, in t and y1, y2, y3. E_D_L, E_D_A: Arrhenius energies
-    E/(R T0). lithium_electrode: eta is measured against a lithium electrode at c_e0, see `physics.kinetics`.
+    h_negative, h_positive, h_lateral: heat exchange at y1 = 0, at y1 = 1 and on the lateral faces of the homogenised
+    model in more than one dimension, in t and y1, y2, y3. E_D_L, E_D_A: Arrhenius energies E/(R T0).
+    lithium_electrode: eta is measured against a lithium electrode at c_e0, see `physics.kinetics`.
     """
 
     D_L: float
@@ -59,6 +61,7 @@ class Physics:
     negative: Electrode
     positive: Electrode
     lithium_electrode: bool = False
+    h_lateral: Expression = INSULATED
 
     @property
     def has_film(self) -> bool:

@@ -9,6 +9,7 @@ from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models.homogenised import HomogenisedModel
+from dfx_homog.models.meso_domain import MesoLine
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,11 @@ def _quadratic(t: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def take_state(model: HomogenisedModel) -> MesoState:
     """Copy the current state to all ranks (the meso line and its particles are small next to any resolved level)."""
-    comm, line = model.comm, model.line
-    grid = line.node_grid
-    own = model.forms.space.dofmap.index_map.size_local
-    place = np.searchsorted(grid, model.y - 1e-9)
+    comm, line = model.comm, model.domain
+    assert isinstance(line, MesoLine)
+    grid, place, own = line.node_grid, model.numbers, model.shared.own
     values = np.zeros((len(grid), 4))
-    values[place[:own]] = model.values[:own]
+    values[place[own]] = model.values[own]
     comm.Allreduce(MPI.IN_PLACE, values, op=MPI.SUM)
     particles, first = [], []
     for electrode, points in enumerate(model.points):

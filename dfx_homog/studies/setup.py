@@ -18,6 +18,7 @@ from dfx_homog.models.fields import GROUPS, quadrature_degrees
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.medium import Medium, check_coefficients
 from dfx_homog.models.meso import coefficients, given_coefficients
+from dfx_homog.models.meso_domain import MesoLine
 from dfx_homog.models.particle import ParticleGeometry, particle_geometry
 from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.models.resolved import ResolvedModel
@@ -227,8 +228,7 @@ class Problem:
                 else given_coefficients(cast("Particle | Effective", specs[n]))
                 for n in REGIONS
             ),
-            tuple(float(p) for p in run.cell.periods),
-            run.homogenised.elements,
+            MesoLine(self.comm, tuple(float(p) for p in run.cell.periods), run.homogenised.elements),
             user_options=self.petsc,
         )
 
