@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+import ufl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ufl.algorithms.apply_derivatives import apply_derivatives
 
-from dfx_homog.parameters.expression import FUNCTIONS, OPCODES, Expression
+from dfx_homog.parameters.expression import FUNCTIONS, OPCODES, SELECTIONS, Expression
 
 C = np.linspace(0.05, 0.95, 7)
 T = np.linspace(-0.3, 0.4, 7)
-NAMES: dict[str, Any] = {f: getattr(np, f) for f in FUNCTIONS}
+NAMES: dict[str, Any] = {f: getattr(np, f) for f in FUNCTIONS} | {"min": np.minimum, "max": np.maximum}
 
 
 def python(text: str) -> Any:
@@ -35,7 +37,7 @@ def run_program(e: Expression, c: float, T: float) -> float:
             stack.append((c, T)[int(arg)])
         elif name in FUNCTIONS or name == "neg":
             a = stack.pop()
-            stack.append(-a if name == "neg" else getattr(math, name)(a))
+            stack.append(-a if name == "neg" else float(NAMES[name](a)))
         else:
             b, a = stack.pop(), stack.pop()
             stack.append(
@@ -43,6 +45,8 @@ def run_program(e: Expression, c: float, T: float) -> float:
                 if name in "+-*"
                 else a / b
                 if name == "/"
+                else float(NAMES[name](a, b))
+                if name in SELECTIONS
                 else a**b
             )
     assert len(stack) == 1
@@ -62,6 +66,7 @@ def run_program(e: Expression, c: float, T: float) -> float:
         "1e-3 + .5 + 3. + 2E+1*c",
         "log(c) + sqrt(exp(sin(T)*cos(c)))",
         "c**2/(1+c)**3",
+        "min(max(c, 0.2), T) - max(-c, min(T, 1)) + sign(c - 0.4)*c",
         "  ( ( c ) )\n",
     ],
 )
@@ -90,6 +95,10 @@ REFUSED = [
         "sin c",
         "sin()",
         "sin(c, T)",
+        "min(c)",
+        "max(c, T, 1)",
+        "min c, T",
+        "c, T",
         "c +",
         "* c",
         "c ** ",
@@ -191,6 +200,7 @@ def texts() -> st.SearchStrategy[str]:
             binary,
             st.tuples(st.sampled_from([*FUNCTIONS, ""]), inner).map(lambda p: f"{p[0]}({p[1]})"),
             inner.map(lambda s: f"-{s}"),
+            st.tuples(st.sampled_from(SELECTIONS), inner, inner).map(lambda p: f"{p[0]}({p[1]}, {p[2]})"),
             st.tuples(inner, st.sampled_from(["2", "3", "0.5", "-1"])).map(lambda p: f"({p[0]})**{p[1]}"),
         )
 
@@ -258,6 +268,19 @@ def test_derivatives() -> None:
     assert e.diff("T").numpy(c=C, T=T) == pytest.approx(C**2 + np.log(C) / T**2 + C**T * np.log(C))
     assert Expression.parse("0*T + c").diff("T") == Expression.parse(0.0)
     assert not Expression.parse("0*T + c").depends_on("T")
+
+
+@pytest.mark.parametrize("x", [0.1, 0.3, 0.5])
+def test_pieces_side_by_side_have_one_slope_everywhere(x: float) -> None:
+    """min(max(c, 0.2), 0.3) and so on: also where two pieces meet, in numpy, UFL and by the tree's derivative."""
+    knots = [0.1, 0.3, 0.5, 0.9]
+    pieces = [f"min(max(c, {a}), {b})" for a, b in pairwise(knots)]
+    e = Expression.parse(" + ".join(pieces))
+    assert e.numpy(c=x) == pytest.approx(x + 0.8)
+    slope = 0.5 if x == 0.1 else 1.0  # the mean of both sides at the first knot
+    assert e.diff("c").numpy(c=x) == pytest.approx(slope)
+    c = ufl.variable(ufl.as_ufl(x))
+    assert float(apply_derivatives(ufl.diff(e.ufl(c=c), c))) == 1.0
 
 
 def test_arithmetic() -> None:

@@ -56,6 +56,16 @@ inline Dual power(const Dual& a, const Dual& b)
   return {f, f * (b.dc * logarithm + slope * a.dc), f * (b.dT * logarithm + slope * a.dT)};
 }
 
+/// The operand that is taken, value and slopes: `first` says where it is a.
+template <typename Choice>
+inline Dual select(const Choice& first, const Dual& a, const Dual& b)
+{
+  return {first.select(a.value, b.value), first.select(a.dc, b.dc), first.select(a.dT, b.dT)};
+}
+// Equal operands: max has the slopes of the first, min those of the second, as in `Expression.ufl`.
+inline Dual maximum(const Dual& a, const Dual& b) { return select(a.value >= b.value, a, b); }
+inline Dual minimum(const Dual& a, const Dual& b) { return select(a.value < b.value, a, b); }
+
 /// A checked postfix program; the codes are those of `dfx_homog.parameters.expression`.
 class Program
 {
@@ -73,10 +83,10 @@ public:
     std::vector<Entry> stack;
     for (std::size_t i = 0; i < ops.size(); ++i)
     {
-      if (ops[i] < CONST or ops[i] > SQRT)
+      if (ops[i] < CONST or ops[i] > MAX)
         throw std::invalid_argument("unknown operation " + std::to_string(ops[i]) + " in an expression program");
       Code code{static_cast<Op>(ops[i]), args[i]};
-      const std::size_t operands = code.op <= VAR ? 0 : (code.op <= POW ? 2 : 1);
+      const std::size_t operands = code.op <= VAR ? 0 : (code.op <= POW or code.op >= MIN ? 2 : 1);
       if (stack.size() < operands)
         throw std::invalid_argument("an expression program takes more operands than it has");
       if (code.op == VAR and args[i] != 0.0 and args[i] != 1.0)
@@ -158,6 +168,15 @@ public:
         *top = chain(*top, f, 0.5 / f);
         break;
       }
+      case SIGN:
+        *top = {top->value.sign(), Pack::Zero(), Pack::Zero()};
+        break;
+      case MIN:
+        --top, *top = minimum(*top, top[1]);
+        break;
+      case MAX:
+        --top, *top = maximum(*top, top[1]);
+        break;
       }
     }
     return stack[0];
@@ -180,6 +199,9 @@ private:
     LOG,
     TANH,
     SQRT,
+    SIGN,
+    MIN,
+    MAX,
     POW_CONST
   };
   struct Code

@@ -15,7 +15,8 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FUNCTIONS = ("sin", "cos", "exp", "log", "tanh", "sqrt")
+FUNCTIONS = ("sin", "cos", "exp", "log", "tanh", "sqrt", "sign")
+SELECTIONS = ("min", "max")  # functions of two arguments
 POSITION = ("x", "y", "z")
 TIME_AND_PLACE = ("t", "y1", "y2", "y3")
 
@@ -35,6 +36,9 @@ OPCODES = {
     "log": 11,
     "tanh": 12,
     "sqrt": 13,
+    "sign": 14,
+    "min": 15,
+    "max": 16,
 }
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
 _SCALAR: Mapping[str, Callable[..., float]] = {
@@ -44,7 +48,10 @@ _SCALAR: Mapping[str, Callable[..., float]] = {
     "/": lambda a, b: a / b,
     "**": math.pow,
     "neg": lambda a: -a,
-    **{f: getattr(math, f) for f in FUNCTIONS},
+    **{f: getattr(math, f) for f in FUNCTIONS if f != "sign"},
+    "sign": lambda a: float((a > 0.0) - (a < 0.0)),
+    "min": min,
+    "max": max,
 }
 _NUMPY: Mapping[str, Callable[..., Any]] = {
     "+": np.add,
@@ -54,6 +61,8 @@ _NUMPY: Mapping[str, Callable[..., Any]] = {
     "**": np.power,
     "neg": np.negative,
     **{f: getattr(np, f) for f in FUNCTIONS},
+    "min": np.minimum,
+    "max": np.maximum,
 }
 
 Operand = Union["Expression", float]
@@ -104,6 +113,10 @@ class Expression:
         operations = {**_NUMPY, **{f: getattr(ufl, "ln" if f == "log" else f) for f in FUNCTIONS}}
         operations.update({k: _SCALAR[k] for k in ("+", "-", "*", "/", "neg")})
         operations["**"] = lambda a, b: a**b
+        # of equal arguments, max takes the slope of the first, min that of the second: min(max(c, a), b) has that of c
+        # from a on and until b, and of a sum of such pieces side by side there is always exactly one
+        operations["max"] = lambda a, b: ufl.conditional(ufl.ge(a, b), a, b)
+        operations["min"] = lambda a, b: ufl.conditional(ufl.lt(a, b), a, b)
         return self._map(operations, {k: ufl.as_ufl(v) for k, v in variables.items()}, ufl.as_ufl)
 
     def numpy(self, **variables: ArrayLike) -> NDArray[np.float64]:
@@ -141,6 +154,8 @@ class Expression:
             return da / b - a * b.diff(name) / (b * b) if b.depends_on(name) else da / b
         if self.op == "**":
             return self._diff_power(name, da)
+        if self.op in SELECTIONS:
+            return self._diff_selection(name, da)
         if self.op == "neg":
             return -da
         outer = {
@@ -150,6 +165,7 @@ class Expression:
             "log": lambda: constant(1.0) / a,
             "tanh": lambda: constant(1.0) - self * self,
             "sqrt": lambda: constant(0.5) / self,
+            "sign": lambda: constant(0.0),
         }
         return outer[self.op]() * da
 
@@ -158,6 +174,12 @@ class Expression:
         if not b.depends_on(name):
             return b * apply("**", a, b - 1.0) * da
         return self * (b.diff(name) * apply("log", a) + b * da / a)
+
+    def _diff_selection(self, name: str, da: Expression) -> Expression:
+        """The slope of the argument that is taken, and of both the mean where they are equal."""
+        a, b = self.args
+        first = apply("sign", a - b if self.op == "max" else b - a)
+        return 0.5 * ((1.0 + first) * da + (1.0 - first) * b.diff(name))
 
     def substitute(self, name: str, by: Expression) -> Expression:
         """The formula with another one in place of a variable, constants folded."""
@@ -196,8 +218,8 @@ class Expression:
             return repr(self.value)
         if self.op == "var":
             return self.name
-        if self.op in FUNCTIONS:
-            return f"{self.op}({self.args[0]})"
+        if self.op in (*FUNCTIONS, *SELECTIONS):
+            return f"{self.op}({', '.join(str(a) for a in self.args)})"
         mine = _PRECEDENCE[self.op]
         if self.op == "neg":
             return f"-{self.args[0]._inside(mine)}"

@@ -4,9 +4,9 @@
     product = unary { ("*" | "/") unary }
     unary   = ("+" | "-") unary | power
     power   = atom [ "**" unary ]               right associative: -a**b = -(a**b), a**-b is allowed
-    atom    = number | variable | constant | function "(" sum ")" | "(" sum ")"
+    atom    = number | variable | constant | function "(" sum ")" | selection "(" sum "," sum ")" | "(" sum ")"
 
-with the functions sin, cos, exp, log, tanh, sqrt.
+with the functions sin, cos, exp, log, tanh, sqrt, sign and the selections min, max.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dfx_homog.parameters.expression import FUNCTIONS, Expression, apply, constant, finite, variable
+from dfx_homog.parameters.expression import (
+    FUNCTIONS,
+    SELECTIONS,
+    Expression,
+    apply,
+    constant,
+    finite,
+    variable,
+)
 
 MAX_LENGTH = 10_000  # characters
 # Depth of the tree, hence also terms of one sum: recursions over it, its derivative and in UFL stay far from
@@ -24,7 +32,7 @@ MAX_BRACKETS = 50  # nested: the parser goes four calls deep for each
 MAX_EXPONENT = 100.0  # a larger constant power overflows or vanishes for nearly every c
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|[-+*/()])|(?P<bad>\S))",
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|[-+*/(),])|(?P<bad>\S))",
     re.ASCII,
 )
 
@@ -40,7 +48,9 @@ class _Parser:
     def __init__(self, text: str, variables: tuple[str, ...], constants: Mapping[str, float]) -> None:
         self.variables, self.constants = variables, constants
         names = (*variables, *constants)
-        self.allowed = f"numbers, {', '.join(names)}, + - * / **, brackets, {', '.join(FUNCTIONS)}"
+        self.allowed = (
+            f"numbers, {', '.join(names)}, + - * / **, brackets, {', '.join((*FUNCTIONS, *SELECTIONS))}"
+        )
         if len(text) > MAX_LENGTH:
             raise ValueError(
                 f"a formula of {len(text)} characters is too long, at most {MAX_LENGTH} are allowed"
@@ -53,7 +63,7 @@ class _Parser:
             if kind == "bad":
                 hint = ", a power is written **" if token == "^" else ""
                 raise ValueError(f"{token!r} is not allowed in a formula{hint}; allowed are {self.allowed}")
-            if kind == "name" and token not in (*names, *FUNCTIONS):
+            if kind == "name" and token not in (*names, *FUNCTIONS, *SELECTIONS):
                 raise ValueError(f"{_short(token)} is not allowed in a formula; allowed are {self.allowed}")
 
     def parse(self) -> Expression:
@@ -127,9 +137,13 @@ class _Parser:
         if kind == "name":
             if not self._take("("):
                 raise ValueError(f"{token} is a function and needs brackets: {token}(…)")
-            argument = self._sum()
+            arguments = [self._sum()]
+            if token in SELECTIONS:
+                if not self._take(","):
+                    raise ValueError(f"{token} needs two arguments: {token}(…, …)")
+                arguments.append(self._sum())
             self._close()
-            return self._node(token, argument)
+            return self._node(token, *arguments)
         if (kind, token) == ("op", "("):
             inner = self._sum()
             self._close()

@@ -77,9 +77,9 @@ microstructures must have the same order and as many dimensions. An image (`imag
 tetrahedra: the reaction takes place on the voxels' faces, whose area is too large (`correct_area`).
 
 Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T, with numbers, `+ - * / **`,
-brackets and `sin cos exp log tanh sqrt`; level sets are in x, y, z and pi instead, heat exchange (h) in the time t,
-the place y1 (through the cell, from 0 to 1), y2, y3 (across) and pi. `homogenised` and `convergence` are
-one-dimensional and know t and y1 only.
+brackets and `sin cos exp log tanh sqrt sign`, `min(a, b)`, `max(a, b)`; level sets are in x, y, z and pi instead,
+heat exchange (h) in the time t, the place y1 (through the cell, from 0 to 1), y2, y3 (across) and pi. `homogenised` and
+`convergence` are one-dimensional and know t and y1 only.
 
 Keys of the interface that this version does not offer are refused by name: {later}.
 """

@@ -211,14 +211,16 @@ Count = Annotated[
 Formula = Annotated[
     float | str,
     Allowed(
-        "a number, or a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt"
+        "a number, or a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, "
+        "sign, min, max"
     ),
     PlainValidator(formula),
 ]
 Cooling = Annotated[
     float | str,
     Allowed(
-        "a number >= 0, or a formula in t, y1, y2, y3 and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt"
+        "a number >= 0, or a formula in t, y1, y2, y3 and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, "
+        "sign, min, max"
     ),
     PlainValidator(_time_and_place),
 ]

@@ -140,8 +140,8 @@ Conductivity = Annotated[
 Diffusivity = Annotated[
     float | str | tuple[tuple[float, ...], ...],
     Allowed(
-        "a number, a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt; or a "
-        "symmetric positive definite 2 x 2 (in 3D 3 x 3) tensor as nested lists"
+        "a number, a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, sign, min, "
+        "max; or a symmetric positive definite 2 x 2 (in 3D 3 x 3) tensor as nested lists"
     ),
     PlainValidator(lambda v: _conductivity(v) if isinstance(v, list | tuple) else formula(v)),
 ]
@@ -195,7 +195,9 @@ CubicLattice = Annotated[
 ]
 PositionFormula = Annotated[
     str,
-    Allowed("a formula in x, y, z and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt"),
+    Allowed(
+        "a formula in x, y, z and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, sign, min, max"
+    ),
     PlainValidator(_position_formula),
 ]
 CellsInRadii = Annotated[
