@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile.messages import describe
 from dfx_homog.runfile.models import Run
+from dfx_homog.runfile.source import complete
 from dfx_homog.runfile.types import show
 
 LARGEST_FILE = 10_000_000  # bytes; a run file has a few kilobytes
@@ -26,11 +27,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Run:
     for override in overrides:
         _override(data, override)
     try:
+        data, notes = complete(data, Path(path).parent)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    try:
         # files that it names are looked for beside it
         run = Run.model_validate(data, context={"folder": str(Path(path).parent)})
     except ValidationError as error:
         raise BadInput(f"{path}: {describe(error)}") from None
-    run._source = str(path)
+    run._source, run._notes = str(path), notes
     return run
 
 

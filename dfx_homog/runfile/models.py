@@ -272,6 +272,7 @@ class Run(Table):
     rve: Rve = Field(default=None, description="samples of the study of representative volumes")  # type: ignore[assignment]
 
     _source: str = PrivateAttr(default="run file")
+    _notes: tuple[str, ...] = PrivateAttr(default=())
 
     @field_validator("microstructure")
     @classmethod
@@ -309,6 +310,11 @@ class Run(Table):
     def source(self) -> str:
         """The file the run came from, for messages."""
         return self._source
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen for the user while the file was read, for the log."""
+        return self._notes
 
     @property
     def folder(self) -> Path:

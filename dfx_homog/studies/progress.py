@@ -95,7 +95,10 @@ class Log:
 def begin(run: Run, out: Path, opts: RunOptions, comm: MPI.Intracomm) -> Log:
     """Start a directory of results, once nothing can be refused any more: run.toml and the log. Collective."""
     write_run_toml(run, out, comm)
-    return Log(comm, out, quiet=opts.quiet, verbose=opts.verbose)
+    log = Log(comm, out, quiet=opts.quiet, verbose=opts.verbose)
+    for note in run.notes:
+        log.say(note)
+    return log
 
 
 def finish(out: Path, comm: MPI.Intracomm, log: Log) -> None:
