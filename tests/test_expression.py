@@ -14,8 +14,9 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 
 from dfx_homog.parameters.expression import FUNCTIONS, OPCODES, SELECTIONS, Expression
 
-C = np.linspace(0.05, 0.95, 7)
-T = np.linspace(-0.3, 0.4, 7)
+# away from the random formulas' numbers, at which min and max have two slopes
+C = np.linspace(0.05012345, 0.95012345, 7)
+T = np.linspace(-0.30023456, 0.39976543, 7)
 NAMES: dict[str, Any] = {f: getattr(np, f) for f in FUNCTIONS} | {"min": np.minimum, "max": np.maximum}
 
 
