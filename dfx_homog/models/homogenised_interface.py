@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models import interface_statistics as stats
+from dfx_homog.models import losses
 from dfx_homog.models.history import Row
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
 from dfx_homog.models.particle import SurfaceValues
@@ -30,7 +32,8 @@ class HomogenisedInterface:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the history that `row` fills."""
-        return stats.columns(self.model.domain.dim, stats.mechanisms(self.model.physics))
+        physics = self.model.physics
+        return (*stats.columns(self.model.domain.dim, stats.mechanisms(physics)), *losses.columns(physics))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -42,13 +45,14 @@ class HomogenisedInterface:
         return points.particles.surface_values(at[:, PHI_S], at[:, PHI_E], at[:, C_E], at[:, TEMP])
 
     def row(self) -> Row:
-        """Statistics, heat by mechanism, plating and hot spot of the new state. Collective."""
+        """Statistics, heat by mechanism, losses of voltage, plating and hot spot of the new state. Collective."""
         model, physics, comm = self.model, self.model.physics, self.model.comm
         lam = physics.lam
         rates = model.rates()
-        samples, parts = [], []
+        samples, parts, lost = [], [], []
         for points in model.points:
             at = self._values(points)
+            lost.append(self._lost(points, at))
             surface = points.particles.geometry.weights.ravel()
             weights = points.weights[:, None] * surface
             samples.append(stats.Samples(weights.ravel(), at.faradaic.ravel(), at.eta.ravel()))
@@ -62,7 +66,36 @@ class HomogenisedInterface:
         G = [points.electrode.G for points in model.points]
         row = stats.distribution(stats.moments(comm, samples), G)
         row |= stats.heats(comm, model.forms.joule_heat(), parts, stats.mechanisms(physics))
-        return row | self._places()
+        return row | self._losses(np.array(lost)) | self._places()
+
+    def _lost(self, points: ElectrodePoints, at: SurfaceValues) -> FloatArray:
+        """Integrals over this rank's Gamma for the losses, then of U at the particles' means, area and means."""
+        geometry, electrode = points.particles.geometry, points.electrode
+        v = self.model.values[points.nodes]
+        facets = points.particles.c[:, geometry.trace[geometry.facets]]
+        surface = (facets @ geometry.shape.T).reshape(at.eta.shape) / electrode.c_max
+        mean, T = points.particles.soc, v[:, TEMP, None]
+        # the means as one more column: a formula costs its operations, few numbers or many
+        U = electrode.ocp.numpy(c=np.column_stack([surface, mean]), T=T)
+        gamma = losses.Surface(
+            weights=points.weights[:, None] * geometry.weights.ravel(),
+            solid=v[:, PHI_S, None],
+            pores=v[:, PHI_E, None],
+            c_e=v[:, C_E, None],
+            T=T,
+            U=U[:, :-1],
+            rate=at.faradaic,
+            eta=at.eta,
+        )
+        sums = losses.surface_sums(self.model.physics, electrode, gamma)
+        cells = geometry.weights.sum() * (points.weights @ U[:, -1])
+        return np.array([*sums, cells, points.weights.sum(), points.weights @ mean])
+
+    def _losses(self, lost: FloatArray) -> Row:
+        model = self.model
+        model.comm.Allreduce(MPI.IN_PLACE, lost)
+        sums, (cells, length, mean) = lost[:, : losses.SUMS], lost[:, losses.SUMS :].T
+        return losses.row(model.physics, sums, cells, mean / length, (0.0, model.voltage))
 
     def _places(self) -> Row:
         model, values, numbers = self.model, self.model.values, self.model.rows[0]

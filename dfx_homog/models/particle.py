@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import basix
@@ -68,10 +69,15 @@ class ParticleGeometry:
     weights: Floats
     tensor: Tensor | None = None
 
+    @cached_property
+    def mass(self) -> Floats:
+        """(n_s,) int phi_i over the solid."""
+        return np.asarray(self.M.sum(axis=0)).ravel()
+
     @property
     def volume(self) -> float:
         """Share of the unit cell that the solid takes."""
-        return float(self.M.sum())
+        return float(self.mass.sum())
 
     @property
     def surface(self) -> float:
@@ -260,7 +266,7 @@ class ParticleProblems:
     @property
     def lithium(self) -> Floats:
         """(P,) lithium in the solid per volume of the unit cell, (1/|Omega|) int c dz."""
-        return np.asarray((self.geometry.M @ self.c.T).sum(axis=0))
+        return np.asarray(self.c @ self.geometry.mass)
 
     @property
     def soc(self) -> Floats:

@@ -19,9 +19,11 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.reference_element import lagrange, lagrange_gradients, metric
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models import interface_statistics as stats
+from dfx_homog.models import losses
 from dfx_homog.models.fields import PHI_E, PHI_S, TEMP, quadrature_degrees
 from dfx_homog.models.history import Row
 from dfx_homog.models.resolved_forms import GAMMA, ResolvedForms
+from dfx_homog.models.resolved_losses import ResolvedLosses
 
 if TYPE_CHECKING:
     from dfx_homog.models.resolved import ResolvedModel
@@ -68,6 +70,7 @@ class ResolvedInterface:
         self._joule = self._joule_form(forms)
         self._negative = np.unique(self.nodes[self.electrode == 0])
         self._average = fem.Function(forms.space)
+        self._losses = ResolvedLosses(self)
 
     def _point_order(self, points: FloatArray, expected: FloatArray) -> npt.NDArray[np.int8]:
         """(nf, nq) position among the values of an expression of each facet's own quadrature points.
@@ -93,7 +96,7 @@ class ResolvedInterface:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the history that `row` fills."""
-        return stats.columns(self.dim, self.mechanisms)
+        return (*stats.columns(self.dim, self.mechanisms), *losses.columns(self.model.physics))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -123,7 +126,7 @@ class ResolvedInterface:
         )
 
     def row(self) -> Row:
-        """Statistics, heat by mechanism, plating and hot spot of the new state. Collective."""
+        """Statistics, heat by mechanism, losses of voltage, plating and hot spot of the new state. Collective."""
         comm, p = self.model.comm, self.model.physics
         at = self.densities()
         sums = np.einsum("fq,fqk->fk", self.weights, at[:, :, 2:])
@@ -135,7 +138,7 @@ class ResolvedInterface:
             parts[-1][0] *= p.lam
         row = stats.distribution(stats.moments(comm, samples), (p.negative.G, p.positive.G))
         row |= stats.heats(comm, self.joule(), parts, self.mechanisms)
-        return row | self._places()
+        return row | self._losses.row(at[:, :, 0], at[:, :, 1]) | self._places()
 
     def _places(self) -> Row:
         model, values, surface = self.model, self.model.values, self._negative

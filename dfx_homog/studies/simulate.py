@@ -9,6 +9,7 @@ from mpi4py import MPI
 
 from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.models import losses
 from dfx_homog.models.interface_statistics import summary
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
@@ -81,7 +82,7 @@ def _simulate(
             fields.write(result.rows[-1]["time"])  # however it ended
         write_arrays(out / "fields.npz", arrays(), model.comm)
         entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
-        entries |= summary(result.rows, run.time.scheme)
+        entries |= summary(result.rows, run.time.scheme) | losses.summary(result.rows[-1])
         write_json(out / "result.json", entries, model.comm)
         log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}")
         finish(out, model.comm, log)

@@ -1,0 +1,144 @@
+"""Where the volts go: the loss of voltage split by mechanism, exactly and at any time, at rest too.
+
+With <.>_k the mean over Gamma of electrode k (by area), c_k its mean concentration, s_p = 1, s_n = -1 and
+psi = Phi_e + alpha ln(c_e/c_e0), alpha = (D_L - D_A)/(lambda (mu_L + mu_A)), whose gradient is the ohmic one,
+
+    V = sum_k s_k U_k(c_k, T_initial) - losses,
+    temperature   sum_k s_k [U_k(c_k, T_initial) - U_k(c_k, <T>_k)]
+    uneven        sum_k s_k [U_k(c_k, <T>_k) - <U_k(c, T)>_k],  c, T: means over the unit cell or layer of cells
+    particle      sum_k s_k [<U_k(c, T)>_k - <U_k(c_s, T)>_k],  c_s: on the surface
+    reaction      -sum_k s_k <eta>_k
+    film          -sum_k s_k <R_f G g>_k
+    electronic    (<Phi_s>_p - Phi_s at the positive tab) + (Phi_s at the negative tab - <Phi_s>_n)
+    electrolyte   ohmic: <psi>_n - <psi>_p;  diffusion: <a ln(c_e/c_e0)>_p - <a ln(c_e/c_e0)>_n, a = alpha
+
+Every line is computed from its own fields; they add up because Phi_s - Phi_e = U + eta + R_f G g at every point of
+Gamma, which the models solve. Any other weight of Gamma would do; this one needs no current. With overpotentials
+against a lithium electrode a = alpha - (1 + gamma T)/lambda takes up what they leave out. Dimensionless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dfx_homog._compat import FloatArray
+from dfx_homog.models.history import Row
+from dfx_homog.parameters.physics import Electrode, Physics
+
+ELECTRODES = ("n", "p")
+OPEN_CIRCUIT = "open_circuit"
+BY_ELECTRODE = ("temperature", "uneven", "particle", "reaction", "film", "electronic")
+IN_ELECTROLYTE = ("electrolyte_ohmic", "electrolyte_diffusion")
+AREA, SOLID, OHMIC, DIFFUSION, HOT, ETA, FILM, SURFACE = range(8)
+SUMS = 8
+
+
+def columns(physics: Physics) -> tuple[str, ...]:
+    """Names of the columns of the history: the open-circuit voltage and the losses, each in units of V."""
+    return (
+        OPEN_CIRCUIT,
+        *(
+            f"loss_{name}_{e}"
+            for name in BY_ELECTRODE
+            if name != "film" or physics.has_film
+            for e in ELECTRODES
+        ),
+        *(f"loss_{name}" for name in IN_ELECTROLYTE),
+    )
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Gamma of one electrode on this rank: parts of its area (n, q), and fields, (n, q) or (n, 1).
+
+    solid, pores: potentials; U: equilibrium potential on the surface; rate: G g; eta: overpotential
+    """
+
+    weights: FloatArray
+    solid: FloatArray
+    pores: FloatArray
+    c_e: FloatArray
+    T: FloatArray
+    U: FloatArray
+    rate: FloatArray
+    eta: FloatArray
+
+
+def diffusion_factor(physics: Physics, T: FloatArray) -> FloatArray:
+    """alpha = (D_L - D_A)/(lambda (mu_L + mu_A)) at temperature T: i_e = -kappa grad(Phi_e + alpha ln c_e)."""
+    p, absolute = physics, 1 + physics.gamma * T
+    D_L, D_A = (
+        D * np.exp(E * p.gamma * T / absolute) if E else np.full_like(T, D)
+        for D, E in ((p.D_L, p.E_D_L), (p.D_A, p.E_D_A))
+    )
+    mu_L = D_L / absolute if p.mu_L is None else p.mu_L
+    mu_A = D_A / absolute if p.mu_A is None else p.mu_A
+    return np.asarray((D_L - D_A) / (p.lam * (mu_L + mu_A)))
+
+
+def surface_sums(physics: Physics, electrode: Electrode, at: Surface) -> FloatArray:
+    """(SUMS,) integrals over this rank's Gamma of what the losses of an electrode are made of."""
+    alpha, dilution = diffusion_factor(physics, at.T), np.log(at.c_e / physics.c_e0)
+    psi = at.pores + alpha * dilution
+    if physics.lithium_electrode:
+        alpha = alpha - (1 + physics.gamma * at.T) / physics.lam
+    area = at.weights.sum(axis=1)
+    film = electrode.film_resistance * np.vdot(at.weights, at.rate)
+
+    def integral(field: FloatArray) -> float:
+        return float(np.vdot(at.weights, field) if field.shape == at.weights.shape else area @ field[:, 0])
+
+    before, after = (
+        [integral(f) for f in fs] for fs in ((at.solid, psi, alpha * dilution, at.T, at.eta), (at.U,))
+    )
+    return np.array([area.sum(), *before, film, *after])
+
+
+def row(
+    physics: Physics,
+    sums: FloatArray,
+    cells: Sequence[float],
+    saturation: Sequence[float],
+    tabs: tuple[float, float],
+) -> Row:
+    """Columns of the losses.
+
+    sums: (2, SUMS) of the negative and the positive electrode, all ranks; cells: their integrals of U at the means
+    over the unit cells; saturation: their mean c_s/c_max; tabs: Phi_s at the negative and the positive tab
+    """
+    means = sums[:, 1:] / sums[:, :1]
+    out: Row = {OPEN_CIRCUIT: 0.0}
+    for k, (e, electrode) in enumerate(zip(ELECTRODES, (physics.negative, physics.positive), strict=True)):
+        sign = (-1.0, 1.0)[k]
+        mean = dict(zip(range(1, SUMS), means[k].tolist(), strict=True))
+        start, warm = map(float, electrode.ocp.numpy(c=saturation[k], T=[physics.T_initial, mean[HOT]]))
+        local = cells[k] / sums[k, AREA]
+        out[OPEN_CIRCUIT] += sign * start
+        parts = {
+            "temperature": start - warm,
+            "uneven": warm - local,
+            "particle": local - mean[SURFACE],
+            "reaction": -mean[ETA],
+            **({"film": -mean[FILM]} if physics.has_film else {}),
+            "electronic": mean[SOLID] - tabs[k],
+        }
+        out |= {f"loss_{name}_{e}": sign * part + 0.0 for name, part in parts.items()}
+    out["loss_electrolyte_ohmic"] = float(means[0, OHMIC - 1] - means[1, OHMIC - 1])
+    out["loss_electrolyte_diffusion"] = float(means[1, DIFFUSION - 1] - means[0, DIFFUSION - 1])
+    return {name: out[name] for name in columns(physics)}
+
+
+def summary(last: Row) -> dict[str, Any]:
+    """Block "losses" of result.json from the last row: each loss, their sum, and the name of the largest.
+
+    The largest has the sign of the sum: in discharge it is what costs most, in charge what adds most.
+    """
+    lost = {name.removeprefix("loss_"): value for name, value in last.items() if name.startswith("loss_")}
+    total = sum(lost.values())
+    largest = max(lost, key=lambda name: lost[name] * total)
+    entries = {OPEN_CIRCUIT: last[OPEN_CIRCUIT], **lost, "total": total}
+    return {"losses": {**entries, "largest": largest if total else None}}
