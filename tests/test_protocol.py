@@ -9,6 +9,7 @@ import pytest
 from wavy import QUICKSTART, wavy_run
 
 from dfx_homog.errors import BadInput
+from dfx_homog.parameters.units import DIMENSIONLESS
 from dfx_homog.runfile import Run, load, require
 from dfx_homog.runfile.current_file import read_drive_cycle
 from dfx_homog.runfile.identity import digest
@@ -180,9 +181,9 @@ def test_limits_of_stages() -> None:
     """The conditions of a step come before what ends the run; a voltage that is held is not watched."""
     steps = "{ current = 0.2, duration = 1.0, until = ['V<0.5', 'V>1'] }, { voltage = 0.9, until = 'I<0.05' }"
     first, second = stages(protocol(steps, "protocol.v_min=0.4", "protocol.T_max=1.0").protocol)
-    assert [str(limit) for limit in first.limits] == ["V < 0.5", "V > 1", "V < 0.4", "T > 1"]
+    assert [limit.said(DIMENSIONLESS) for limit in first.limits] == ["V < 0.5", "V > 1", "V < 0.4", "T > 1"]
     assert [limit.stop for limit in first.limits] == [None, None, "v_min", "T_max"]
-    assert [str(limit) for limit in second.limits] == ["I < 0.05", "T > 1"]
+    assert [limit.said(DIMENSIONLESS) for limit in second.limits] == ["I < 0.05", "T > 1"]
     assert first.limits[0].excess({"V": 0.4}) == pytest.approx(0.1)
     assert second.limits[1].excess({"T": 0.4}) == pytest.approx(-0.6)
     assert (first.end(1.0), second.end(1.0)) == (2.0, None)

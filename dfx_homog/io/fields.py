@@ -11,7 +11,9 @@ from mpi4py import MPI
 
 from dfx_homog import _compat
 from dfx_homog.io.disk import check_room, on_rank_0, reserve
+from dfx_homog.models.in_units import column
 from dfx_homog.models.transient import TransientModel
+from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.together import all_arrive
 
 
@@ -33,10 +35,14 @@ class FieldWriter:
 
     Opens in ParaView (ADIOS2 VTX reader). ADIOS2 ends the process where the disk is full, also in closing a file. So
     every write is preceded by a look whether it fits, and room to close the file is kept from the start.
-    active: if not, nothing is written. Raises SolverFailure where the disk is full. Collective.
+    active: if not, nothing is written; units: of fields, places and times.
+    Raises SolverFailure where the disk is full. Collective.
     """
 
-    def __init__(self, model: TransientModel, out: Path, *, active: bool = True):
+    def __init__(
+        self, model: TransientModel, out: Path, *, active: bool = True, units: Units = DIMENSIONLESS
+    ):
+        self._units = units
         self._active, self._written = active, -1.0
         if not active:
             return
@@ -59,7 +65,7 @@ class FieldWriter:
         self._writer = _compat.vtx_writer(self._comm, self._path, self._functions)
 
     def write(self, time: float) -> None:
-        """Append the new state, unless the last one written is of the same time."""
+        """Append the new state, unless the last one written is of the same time (in the units of the run file)."""
         if not self._active or time == self._written:
             return
         self._written = time
@@ -67,12 +73,18 @@ class FieldWriter:
         target, source = self._map
         surface = self._model.interface.nodal()
         columns = [*values.T, *(surface[name] for name in self._model.interface.fields)]
-        for function, column in zip(self._functions, columns, strict=True):
-            function.x.array[target] = column[source]
+        for function, found in zip(self._functions, columns, strict=True):
+            if self._units.in_si:
+                found = column(self._units, function.name, found, self._model.negative)
+            function.x.array[target] = found[source]
         probe, size = self._path.with_suffix(".part"), self._bytes + self._bytes_of_mesh
         on_rank_0(self._comm, self._path, lambda: check_room(probe, size))
         self._bytes_of_mesh = 0
+        geometry = self._model.forms.space.mesh.geometry.x
+        plain = geometry.copy() if self._units.in_si else geometry
+        geometry *= self._units.factor("length")  # the writer has no other way to other lengths
         self._writer.write(time)
+        geometry[:] = plain
 
     def __enter__(self) -> FieldWriter:
         return self

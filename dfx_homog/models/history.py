@@ -25,6 +25,18 @@ COLUMNS = (
 #: Columns of a ledger that come after those of the model.
 MORE_COLUMNS = ("charge_error_run",)
 Row = dict[str, float]
+#: Kind of each column, as parameters/units.py has them; those of the interface are in interface_statistics.py.
+KINDS = {
+    **dict.fromkeys(("soc_n", "soc_p", "lithium_error", "charge_error", "energy_error"), "number"),
+    **dict.fromkeys(
+        ("newton", "krylov", "seconds", *MORE_COLUMNS), "number"
+    ),  # seconds of wall time stay as they are
+    "time": "time",
+    "current": "current",
+    "voltage": "voltage",
+    **dict.fromkeys(("T_mean", "T_max", "T_min"), "temperature"),
+    **dict.fromkeys(("c_e_min", "c_e_max"), "concentration"),
+}
 
 
 @dataclass

@@ -23,6 +23,18 @@ ELECTRODES = {"n": "negative", "p": "positive"}
 JOULE = ("heat_joule_s_n", "heat_joule_s_p", "heat_joule_e_n", "heat_joule_e_s", "heat_joule_e_p")
 RATE = ("mean", "std", "min", "max", "cv")
 ETA = ("mean", "std", "min", "max")
+#: Kind of each column, as parameters/units.py has them.
+KINDS = {
+    **{
+        f"rate_{what}_{e}": "number" if what == "cv" else f"reaction_{e}" for e in ELECTRODES for what in RATE
+    },
+    **{f"eta_{what}_{e}": "voltage" for e in ELECTRODES for what in ETA},
+    "plating_min": "voltage",
+    **{f"{what}_y{i}": "length" for what in ("plating", "hot") for i in (1, 2, 3)},
+    **dict.fromkeys(JOULE, "heat"),
+    **{f"heat_{name}_{e}": "heat" for name in ("irreversible", "reversible", "film") for e in ELECTRODES},
+    **{f"double_layer_{e}": "heat" for e in ELECTRODES},
+}
 NEGLIGIBLE = (
     1e-9  # of the exchange coefficient G: a smaller mean rate is none, and has no coefficient of variation
 )

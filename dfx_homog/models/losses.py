@@ -33,6 +33,12 @@ ELECTRODES = ("n", "p")
 OPEN_CIRCUIT = "open_circuit"
 BY_ELECTRODE = ("temperature", "uneven", "particle", "reaction", "film", "electronic")
 IN_ELECTROLYTE = ("electrolyte_ohmic", "electrolyte_diffusion")
+#: Kind of each column, as parameters/units.py has them.
+KINDS = {
+    OPEN_CIRCUIT: "voltage",
+    **{f"loss_{name}_{e}": "voltage" for name in BY_ELECTRODE for e in ELECTRODES},
+    **{f"loss_{name}": "voltage" for name in IN_ELECTROLYTE},
+}
 AREA, SOLID, OHMIC, DIFFUSION, HOT, ETA, FILM, SURFACE = range(8)
 SUMS = 8
 

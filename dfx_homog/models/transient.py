@@ -89,6 +89,11 @@ class TransientModel(ABC):
         values[:, self.component("Phi_e")] = -u_n
         values[:, self.component("T")] = p.T_initial
 
+    @property
+    def negative(self) -> Flags:
+        """(nodes,) which of this rank's nodes are on the negative side of the separator's middle."""
+        return self._negative
+
     def remember(self, depth: int = 1) -> None:
         """Shift new -> old -> older, `depth` times."""
         forms = self.forms

@@ -70,8 +70,9 @@ class Physics:
 
 
 def physics_from_run(run: runfile.Run) -> Physics:
-    """The Physics of a run file that has [parameters]; its checks were made when it was loaded."""
+    """The Physics of a run without units that has [parameters]; its checks were made when it was loaded."""
     p, activation = run.parameters, run.parameters.activation
+    assert isinstance(p, runfile.Parameters), "the twin of a run in SI goes here"
     return Physics(
         D_L=p.D_L,
         D_A=p.D_A,

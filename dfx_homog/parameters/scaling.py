@@ -117,7 +117,7 @@ class Scales:
         absolute = constant(self.T0) + constant(self.DeltaT) * variable("T")
         return formula.substitute("T", absolute)
 
-    def open_circuit_potential(self, ocp: Expression, dUdT: float) -> Expression:
-        """U = (ocp(c, T) + (T - T0) dUdT)/Phi0 as a formula in c and the scaled rise; ocp in V, T there in K."""
-        entropic = constant(self.DeltaT * dUdT / self.Phi0) * variable("T")
+    def open_circuit_potential(self, ocp: Expression, dUdT: Expression) -> Expression:
+        """U = (ocp(c, T) + (T - T0) dUdT(c))/Phi0 as a formula in c and the scaled rise; ocp in V, T there in K."""
+        entropic = constant(self.DeltaT / self.Phi0) * dUdT * variable("T")
         return self.in_scaled_temperature(ocp) / self.Phi0 + entropic

@@ -17,6 +17,8 @@ class Table(BaseModel):
 
     #: Keys of the interface that this version does not offer, each with what it offers instead.
     LATER: ClassVar[dict[str, str]] = {}
+    #: Keys that belong to the same table under other circumstances, each with what to do here.
+    ELSEWHERE: ClassVar[dict[str, str]] = {}
 
 
 def wrong(key: str, reason: str) -> PydanticCustomError:

@@ -10,10 +10,10 @@ from pydantic.fields import FieldInfo
 from dfx_homog.runfile.base import Table
 from dfx_homog.runfile.geometry import FAMILIES
 from dfx_homog.runfile.given import Given
+from dfx_homog.runfile.materials import Activation
 from dfx_homog.runfile.messages import allowed, keys_of, tables_of
 from dfx_homog.runfile.microstructure import Meshed, Microstructure, OnMesh, OnVoxels, SolidOnMesh
 from dfx_homog.runfile.models import (
-    Activation,
     Cell,
     Checkpoint,
     Convergence,
@@ -24,6 +24,7 @@ from dfx_homog.runfile.models import (
     Rve,
     Solver,
 )
+from dfx_homog.runfile.parameters_si import ActivationSI, ElectrodeSI, ParametersSI
 from dfx_homog.runfile.protocol import Output, Protocol, Step, Time
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.voxels import STEPS
@@ -33,6 +34,9 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[parameters]", Parameters),
     ("[parameters.negative] and [parameters.positive]", Electrode),
     ("[parameters.activation]", Activation),
+    ('[parameters] with units = "SI"', ParametersSI),
+    ('[parameters.negative] and [parameters.positive] with units = "SI"', ElectrodeSI),
+    ('[parameters.activation] with units = "SI"', ActivationSI),
     ("[protocol]", Protocol),
     ("entries of protocol.steps", Step),
     ("[time]", Time),
@@ -58,7 +62,8 @@ INTRODUCTION = """\
 
 # The run file: every key
 
-A run file is TOML. Everything in it is dimensionless; lengths of unit cells are in unit-cell lengths.
+A run file is TOML. Everything in it is dimensionless, or with `units = "SI"` in `[parameters]` everything is in SI
+units, results too; lengths inside unit cells are in unit-cell lengths in both cases.
 Unknown keys, wrong types and impossible values are refused before anything is computed, with exit status 2
 and one line that names file, key and what is allowed. `dfx-homog check FILE` validates and shows what would
 run. `--set key.path=value` overrides a key from the command line; the value is TOML, a plain word needs no
@@ -76,10 +81,19 @@ microstructures must have the same order and as many dimensions. An image (`imag
 `random_spheres` with `voxels`) with equal edges is the mesh of its voxels there, each divided into triangles or
 tetrahedra: the reaction takes place on the voxels' faces, whose area is too large (`correct_area`).
 
-Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T, with numbers, `+ - * / **`,
-brackets and `sin cos exp log tanh sqrt sign`, `min(a, b)`, `max(a, b)`; level sets are in x, y, z and pi instead,
-heat exchange (h) in the time t, the place y1 (through the cell, from 0 to 1), y2, y3 (across) and pi. `homogenised` and
-`convergence` are one-dimensional and know t and y1 only.
+Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T (in SI: kelvin), with numbers,
+`+ - * / **`, brackets and `sin cos exp log tanh sqrt sign`, `min(a, b)`, `max(a, b)`; level sets are in x, y, z and pi
+instead, heat exchange (h) in the time t, the place y1 (through the cell, from 0 to 1), y2, y3 (across) and pi.
+`homogenised` and `convergence` are one-dimensional and know t and y1 only. In SI t is in s; y1, y2, y3 stay in lengths
+of the cell.
+
+With `units = "SI"`: conductivities sigma_s, S in S/m, k_s, k_e, K in W/(m K), heat capacities rho_cp_s,
+rho_cp_e, theta in J/(m3 K), a `particle`'s radius in m and its a in 1/m; currents (also in CSV files) in A/m2 of
+the collector, voltages in V, power in W/m2, temperatures in K, times in s, `cell.thickness` in m. B, phi_e, beta
+and tolerances have no unit. The length of the cell is the sum of `cell.thickness`, or as many `unit_cell_length`
+as `cell.periods` says; with `thickness` each electrode may have its own unit_cell_length. `resolved` and
+`convergence` need `periods` and one common unit_cell_length (the levels of `convergence` keep the dimensionless
+groups of `cell.periods`).
 
 Keys of the interface that this version does not offer are refused by name: {later}.
 """
@@ -104,7 +118,9 @@ def document() -> str:
         parts.append(f'`step = "{name}"`: {step.__doc__}\n\n{_table(step, set(keys_of(step)) - {"step"})}\n')
     for title, table in SECTIONS:
         keys_here = {
-            k for k, field in keys_of(table).items() if table is not Parameters or not tables_of(field)
+            k
+            for k, field in keys_of(table).items()
+            if table not in (Parameters, ParametersSI) or not tables_of(field)
         }
         meaning = (table.__doc__ or "").partition(": ")[2]
         text = f"{meaning[:1].upper()}{meaning[1:]}\n\n" if meaning else ""

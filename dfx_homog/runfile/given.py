@@ -36,7 +36,9 @@ class Particle(Given):
     """Radially symmetric spheres in a medium of given effective numbers: the electrode of the DFN model."""
 
     geometry: Literal["particle"]
-    radius: Positive = Field(default=1.0, description="radius of the spheres, in the lengths of D_s and a")
+    radius: Positive = Field(
+        default=1.0, description="radius of the spheres, in the lengths of D_s and a; in SI required, in m"
+    )
     phi_e: Fraction = Field(description="share of the electrolyte")
     a: Positive | None = Field(
         default=None, description="surface per volume; default: 3 (1 - phi_e)/radius, all solid is spheres"

@@ -12,7 +12,7 @@ from dfx_homog.runfile.models import Run
 
 #: Tables that change how a run is solved and kept, not what is solved.
 FREE = ("checkpoint", "solver")
-VERSION = 2  # of what checkpoints and kept files hold; others are not gone on from
+VERSION = 3  # of what checkpoints and kept files hold; others are not gone on from
 
 
 def digest(run: Run) -> str:

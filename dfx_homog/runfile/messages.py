@@ -13,10 +13,14 @@ from pydantic_core import ErrorDetails
 
 from dfx_homog.runfile.base import Table
 from dfx_homog.runfile.geometry import FAMILIES
-from dfx_homog.runfile.models import Run
+from dfx_homog.runfile.models import Parameters, Run
+from dfx_homog.runfile.parameters_si import ParametersSI
 from dfx_homog.runfile.toml import written_key
 from dfx_homog.runfile.types import Allowed, show
 from dfx_homog.runfile.voxels import STEPS
+
+#: Tables of which one key tells the kind, by that key.
+VARIANTS: dict[str, type[Table]] = {**STEPS, "dimensionless": Parameters, "SI": ParametersSI}
 
 
 def keys_of(table: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -49,9 +53,15 @@ def tables_of(field: FieldInfo) -> list[type[Table]]:
 def describe(error: ValidationError) -> str:
     """The most telling of the errors as `key: reason (allowed: …)`; the keys of the others follow.
 
-    Unknown keys come first: a misspelt key explains the missing one.
+    Unknown keys come first, the outer ones before: a misspelt key explains the missing one. So do units that are not
+    known, which decide on what keys there are.
     """
-    errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+
+    def importance(e: ErrorDetails) -> tuple[bool, bool, int]:
+        unknown = e["type"] == "extra_forbidden"
+        return e["loc"][-1:] != ("units",), not unknown, len(e["loc"]) if unknown else 0
+
+    errors = sorted(error.errors(include_url=False), key=importance)
     lines = [_line(e) for e in errors]
     others = list(dict.fromkeys(key for key, _ in lines[1:] if not lines[0][0].startswith(key)))
     rest = (
@@ -100,6 +110,8 @@ def unknown_key(key: str, owner: type[Table]) -> str:
     """Why `key` is refused in the table `owner`, with the nearest known key."""
     if key in owner.LATER:
         return f"not in this version: {owner.LATER[key]}"
+    if key in owner.ELSEWHERE:
+        return owner.ELSEWHERE[key]
     known = list(keys_of(owner))
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     guess = f"; did you mean {near[0]}?" if near else ""
@@ -116,8 +128,8 @@ def _follow(
             path[-1] += f"[{part}]"
             continue
         inner = tables_of(field) if field is not None else []
-        if len(inner) > 1 and part in STEPS:  # the kind of the table, which is no key
-            owner, field = STEPS[part], None
+        if len(inner) > 1 and part in VARIANTS:  # the kind of the table, which is no key
+            owner, field = VARIANTS[part], None
             continue
         owner = inner[0] if inner else owner
         field = keys_of(owner).get(part)

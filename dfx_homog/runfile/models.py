@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
-import numpy as np
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.base import Table, wrong
 from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
+from dfx_homog.runfile.materials import Activation, check_curves
+from dfx_homog.runfile.parameters_si import ParametersSI
 from dfx_homog.runfile.protocol import Output, Protocol, Time
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.types import (
@@ -40,7 +50,8 @@ from dfx_homog.runfile.types import (
     Ranks,
     ReversibleHeat,
     Sizes,
-    Units,
+    Thickness,
+    UnitsNone,
     VoxelMethod,
     number_in,
 )
@@ -53,23 +64,43 @@ ELECTRODES = ("negative", "positive")
 class Cell(Table):
     """[cell]: how many unit cells the battery cell has; delta = 1/(sum of periods)."""
 
-    LATER: ClassVar[dict[str, str]] = {"thickness": "give periods"}
-
-    periods: Periods = Field(description="unit cells through negative, separator, positive")
+    # None is hidden from the type checker: past `require` the models that use them have them
+    periods: Periods = Field(  # type: ignore[assignment]
+        default=None,
+        description="unit cells through negative, separator, positive; required, unless thickness is given",
+    )
+    thickness: Thickness | None = Field(
+        default=None,
+        description="of negative, separator, positive in place of periods, for `homogenised` alone: in lengths of the "
+        "cell, so that their sum is 1; in SI in m",
+    )
     lateral_periods: LateralPeriods = Field(
         default=(1,), description="unit cells across, one entry for each lateral direction"
     )
     lateral: Lateral = Field(default="periodic", description="conditions on the lateral faces")
 
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Cell:
+        if (self.periods is None) == (self.thickness is None):
+            found = "neither" if self.periods is None else "both"
+            key = "periods" if self.periods is None else "thickness"
+            raise wrong(key, f"one of periods and thickness is required, there is {found}")
+        return self
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Thicknesses of negative, separator, positive, up to a common factor."""
+        return tuple(map(float, self.periods)) if self.thickness is None else self.thickness
+
 
 class Electrode(Table):
     """[parameters.negative] and [parameters.positive]."""
 
-    LATER: ClassVar[dict[str, str]] = {
-        "K": "give G",
-        "C_dl": "give C",
-        "dUdT": "write T into ocp",
-        "unit_cell_length": "lengths are dimensionless",
+    ELSEWHERE: ClassVar[dict[str, str]] = {
+        "K": 'needs units = "SI": give G',
+        "C_dl": 'needs units = "SI": give C',
+        "dUdT": 'needs units = "SI": write T into ocp',
+        "unit_cell_length": 'needs units = "SI": lengths are dimensionless',
     }
 
     D_s: Diffusivity = Field(
@@ -96,29 +127,12 @@ class Electrode(Table):
         return value
 
 
-class Activation(Table):
-    """[parameters.activation]: Arrhenius energies E/(R T0); P = P_ref exp(E gamma T/(1 + gamma T))."""
-
-    D_s_n: NotNegative = Field(default=0.0, description="of D_s, negative electrode")
-    D_s_p: NotNegative = Field(default=0.0, description="of D_s, positive electrode")
-    G_n: NotNegative = Field(default=0.0, description="of G, negative electrode")
-    G_p: NotNegative = Field(default=0.0, description="of G, positive electrode")
-    D_L: NotNegative = Field(default=0.0, description="of D_L")
-    D_A: NotNegative = Field(default=0.0, description="of D_A")
-    sigma_n: NotNegative = Field(default=0.0, description="of sigma_s, negative electrode")
-    sigma_p: NotNegative = Field(default=0.0, description="of sigma_s, positive electrode")
-
-
 class Parameters(Table):
     """[parameters]: everything dimensionless, in the scales of docs/theory."""
 
-    LATER: ClassVar[dict[str, str]] = {
-        "bpx": "write the parameters out",
-        "set": "write the parameters out",
-        "T0": "give lambda and gamma",
-    }
+    ELSEWHERE: ClassVar[dict[str, str]] = {"T0": 'needs units = "SI": give lambda and gamma'}
 
-    units: Units = Field(default="dimensionless", description="units of all parameters")
+    units: UnitsNone = Field(default="dimensionless", description="units of all parameters")
     D_L: Positive = Field(description="diffusivity of lithium ions in the electrolyte")
     D_A: Positive = Field(description="diffusivity of anions in the electrolyte")
     mu_L: Positive | None = Field(
@@ -155,31 +169,22 @@ class Parameters(Table):
         return self
 
     def _check_formulas(self, name: str, electrode: Electrode) -> None:
-        """ocp finite, D_s positive on a grid of c with the initial state; Pi = "auto" has a meaning."""
-        c = np.append(np.linspace(0.0, 1.0, 202)[1:-1], electrode.c_s0 / electrode.c_max)
-        ocp = Expression.parse(electrode.ocp)
-        with np.errstate(all="ignore"):
-            for key, good, allowed in (
-                ("ocp", np.isfinite, "finite values for 0 < c < 1"),
-                ("D_s", lambda v: np.isfinite(v) & (v > 0.0), "finite values > 0 for 0 < c < 1"),
-            ):
-                if isinstance(getattr(electrode, key), tuple):
-                    continue  # a tensor, positive definite by its type
-                values = Expression.parse(getattr(electrode, key)).numpy(
-                    c=c, T=np.full_like(c, self.T_initial)
-                )
-                if not good(values).all():
-                    at = int(np.argmin(good(values)))
-                    reason = (
-                        f"is {values[at]:g} at c = {c[at]:g}, T = {self.T_initial:g} (allowed: {allowed})"
-                    )
-                    raise wrong(f"{name}.{key}", reason)
-        try:
-            slope = ocp.diff("T")
-        except ValueError as error:
-            raise wrong(f"{name}.ocp", f"its derivative in T cannot be formed: {error}") from error
+        """Curves as `check_curves` asks; Pi = "auto" has a meaning."""
+        check_curves(name, electrode, self.T_initial)
+        slope = Expression.parse(electrode.ocp).diff("T")
         if electrode.Pi == "auto" and self.gamma == 0.0 and (slope.op, slope.value) != ("const", 0.0):
             raise wrong(f"{name}.Pi", '"auto" needs gamma > 0, because ocp depends on T')
+
+
+def _units(table: Any) -> str:
+    """Which of the two tables it is; a value of `units` that is not known is refused by the first."""
+    given = table.get("units") if isinstance(table, Mapping) else getattr(table, "units", None)
+    return "SI" if given == "SI" else "dimensionless"
+
+
+AnyParameters = Annotated[
+    Annotated[Parameters, Tag("dimensionless")] | Annotated[ParametersSI, Tag("SI")], Discriminator(_units)
+]
 
 
 class Solver(Table):
@@ -260,7 +265,7 @@ class Run(Table):
     microstructure: dict[str, Geometry] = Field(min_length=1, description="unit cells by name")
     # None is hidden from the type checker: past `require` the tables are there, and no reader asks again
     cell: Cell = Field(default=None, description="the battery cell")  # type: ignore[assignment]
-    parameters: Parameters = Field(default=None, description="parameters")  # type: ignore[assignment]
+    parameters: AnyParameters = Field(default=None, description="parameters")  # type: ignore[assignment]
     protocol: Protocol = Field(default=None, description="applied current")  # type: ignore[assignment]
     time: Time = Field(default=None, description="time steps")  # type: ignore[assignment]
     output: Output = Field(default_factory=Output, description="moments at which fields are written")
@@ -284,13 +289,22 @@ class Run(Table):
 
     @model_validator(mode="after")
     def _ratio(self) -> Run:
-        if self.cell is not None and self.convergence is not None:
+        if self.cell is not None and self.cell.thickness is None and self.convergence is not None:
             a, b = self.cell.periods, self.convergence.periods[0]
             if any(a[i] * sum(b) != b[i] * sum(a) for i in range(3)):
                 raise wrong(
                     "convergence.periods",
                     f"{list(b)} has another ratio of the regions than cell.periods = {list(a)}",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _whole(self) -> Run:
+        """Without units the cell is as long as the unit of length."""
+        thickness = None if self.cell is None else self.cell.thickness
+        plain = isinstance(self.parameters, Parameters)
+        if plain and thickness is not None and abs(sum(thickness) - 1.0) > 1e-9:
+            raise wrong("cell.thickness", f"sum to {sum(thickness):g}, not to 1, the whole cell")
         return self
 
     @model_validator(mode="after")
@@ -305,6 +319,11 @@ class Run(Table):
         if late:
             raise wrong("output.times", f"{late[0]:g} is after the end of the protocol, t = {end:g}")
         return self
+
+    @property
+    def in_si(self) -> bool:
+        """Whether the run file is in SI units."""
+        return isinstance(self.parameters, ParametersSI)
 
     @property
     def source(self) -> str:

@@ -15,7 +15,7 @@ def check_cooling(run: Run, command: str, dim: int) -> None:
     p = run.parameters
     given = run.cell.lateral_periods
     across = (given * dim)[: dim - 1] if len(given) == 1 else given[: dim - 1]
-    widths = np.array(across) / sum(run.cell.periods)
+    widths = np.array(across) / sum(run.cell.widths)
     for y1, own in ((0.0, "h_negative"), (1.0, "h_positive")):
         value = getattr(p, own)
         key = f"parameters.{'h' if value is None else own}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.given import Effective, Particle
+from dfx_homog.runfile.lengths import require_lengths
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.place import check_cooling, check_diffusivity
@@ -33,6 +34,7 @@ def require(run: Run, command: str) -> None:
     if command in MODELS:
         _require_tables(run, command)
         _require_regions(run, command)
+        require_lengths(run, command)
         dims = [spec.dim for spec in run.microstructure.values() if spec.dim is not None]
         dim = (dims[0] if dims else 3) if command == "resolved" else 1
         check_cooling(run, command, dim)

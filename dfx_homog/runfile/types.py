@@ -97,6 +97,12 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _words(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{show(value)} is no text")
+    return value
+
+
 def _periods(value: Any) -> tuple[int, ...]:
     return list_of(value, lambda v: whole_number_in(v, 1, LARGEST_COUNT), 3)
 
@@ -161,6 +167,7 @@ Share = Annotated[
     Allowed("a number > 0 and <= 1"),
     PlainValidator(lambda v: number_in(v, above=0.0, most=1.0)),
 ]
+Words = Annotated[str, Allowed("text"), PlainValidator(_words)]
 Flag = Annotated[bool, Allowed("true or false"), PlainValidator(_flag)]
 Lateral = Annotated[
     Literal["periodic", "insulated"], Allowed('"periodic" or "insulated"'), one_of(["periodic", "insulated"])
@@ -183,17 +190,20 @@ VoxelMethod = Annotated[
     Allowed('"multigrid" or "assembled"'),
     one_of(["multigrid", "assembled"]),
 ]
-Units = Annotated[
-    Literal["dimensionless"],
-    Allowed('"dimensionless" in this version'),
-    one_of(["dimensionless"], later=["SI"]),
-]
+_UNITS = Allowed('"dimensionless" or "SI"')
+UnitsNone = Annotated[Literal["dimensionless"], _UNITS, one_of(["dimensionless"])]
+UnitsSI = Annotated[Literal["SI"], _UNITS, one_of(["SI"])]
 Off = Annotated[Literal[False], Allowed("false in this version"), one_of([False], later=[True])]
 MesoDimension = Annotated[Literal[1], Allowed("1 in this version"), one_of([1], later=[2, 3])]
 Periods = Annotated[
     tuple[int, int, int],
     Allowed("3 positive whole numbers: unit cells through negative, separator, positive"),
     PlainValidator(_periods),
+]
+Thickness = Annotated[
+    tuple[float, float, float],
+    Allowed("3 numbers > 0: thickness of negative, separator, positive"),
+    PlainValidator(lambda v: list_of(v, lambda x: number_in(x, above=0.0), 3)),
 ]
 LateralPeriods = Annotated[
     tuple[int, ...],

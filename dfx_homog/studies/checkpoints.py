@@ -12,6 +12,7 @@ from mpi4py import MPI
 from dfx_homog.errors import BadInput, StoppedEarly
 from dfx_homog.io import checkpoint
 from dfx_homog.models.transient import TransientModel
+from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
 from dfx_homog.runfile.identity import FREE, digest
 from dfx_homog.runoptions import RunOptions
@@ -33,6 +34,7 @@ class Checkpoints:
 
     before: go on only from a checkpoint of an earlier step than this, because later ones miss what belongs to them
     notes:  what a study has found so far; every checkpoint has it as it was then, and `resume` brings it back
+    units:  of messages
     """
 
     run: Run
@@ -43,6 +45,7 @@ class Checkpoints:
     interrupt: Interrupt
     before: int | None = None
     notes: Json = field(default_factory=dict)
+    units: Units = DIMENSIONLESS
 
     def __post_init__(self) -> None:
         self._key = fingerprint(self.run, self.comm)
@@ -72,7 +75,7 @@ class Checkpoints:
         self.notes.clear()
         self.notes.update(found.facts["notes"])
         self._written = (found.step, time.perf_counter())
-        self.log.say(f"going on from step {found.step}, t = {found.facts['time']:g}")
+        self.log.say(f"going on from step {found.step}, t = {self.units.text('time', found.facts['time'])}")
         return found.facts
 
     def keep(self, model: TransientModel, step: int, last: bool, facts: Json) -> None:

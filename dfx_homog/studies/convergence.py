@@ -16,6 +16,7 @@ from dfx_homog.io import kept
 from dfx_homog.io.disk import on_rank_0
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.microstructure.unitcell import UnitCell
+from dfx_homog.models import in_units
 from dfx_homog.models.effective import EffectiveMedium
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.runfile import REGIONS, Run
@@ -49,9 +50,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Study:
-    """What the models of one study share; `key` says what files kept for a restart were computed from."""
+    """What the models of one study share.
+
+    problem: without units; run: as the user has it; key: what files kept for a restart were computed from
+    """
 
     problem: Problem
+    run: Run
     cells: dict[str, UnitCell]
     media: dict[str, EffectiveMedium]
     out: Path
@@ -76,13 +81,14 @@ class Study:
 
     def keeper(self, folder: Path, before: int | None = None) -> Checkpoints:
         return Checkpoints(
-            self.problem.run,
+            self.run,
             folder / "checkpoint",
             self.opts,
             self.comm,
             self.log,
             self.interrupt,
             before=before,
+            units=self.problem.units,
         )
 
 
@@ -94,15 +100,17 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
         problem = Problem(comm, run, opts.petsc)
         cells = problem.unit_cells()
         problem.check_paths(cells, *run.convergence.periods)
+        problem = problem.scaled(cells)
         media = problem.effective_media(cells)
         problem.check_conduction(media)
         with begin(run, out, opts, comm) as log:
-            found = geometry(run, cells)
-            for line in lines(found):
+            found = in_units.geometry(problem.units, geometry(run, cells))
+            for line in [*lines(found), *(problem.twin.lines() if problem.twin else [])]:
                 log.say(line)
-            study = Study(problem, cells, media, out, opts, log, interrupt, fingerprint(run, comm))
+            study = Study(problem, run, cells, media, out, opts, log, interrupt, fingerprint(run, comm))
             result = _study(study)
             result["geometry"] = found
+            result |= problem.twin.to_json() if problem.twin else {}
             result["seconds"] = time.perf_counter() - start
             write_json(out / "result.json", result, comm)
             log.say(f"order of V in delta: {', '.join(f'{o:.3f}' for o in result['orders']['voltage'] if o)}")
@@ -114,7 +122,8 @@ def _study(study: Study) -> Json:
     comm, out = study.comm, study.out
     arrays = pictures.unit_cells(study.cells)
     reference = _homogenised(study)
-    arrays |= pictures.meso(reference.states[max(reference.states)])
+    units = study.problem.units
+    arrays |= pictures.in_units(units, pictures.meso(reference.states[max(reference.states)]))
     # again with the coarsest level; a running study has pictures too
     write_arrays(out / "fields.npz", arrays, comm)
     levels: list[Json] = []
@@ -130,7 +139,9 @@ def _study(study: Study) -> Json:
         "homogenised": {
             **reference.march.result(reference.dofs, comm.size),
             "means": reference.means,
-            "tensors": {name: medium.to_json() for name, medium in study.media.items()},
+            "tensors": {
+                name: in_units.medium(units, medium.to_json(), name) for name, medium in study.media.items()
+            },
         },
         "ranks": comm.size,
     }
@@ -161,13 +172,23 @@ def _homogenised(study: Study) -> Reference:
     history = folder / "history.csv"
     result = _whole(
         march(
-            model, run, history, study.log, "homogenised", keep, keeper, outputs=wanted.times, followed=True
+            model,
+            run,
+            history,
+            study.log,
+            "homogenised",
+            keep,
+            keeper,
+            outputs=wanted.times,
+            followed=True,
+            units=study.problem.units,
         )
     )
     if len(result.rows) - 1 not in states:  # it ended before the last moment
         take(len(result.rows) - 1)
     nodes = [p.particles.geometry.solid_nodes for p in model.points]
-    reference = Reference(result, states, model.means(), model.dofs, (nodes[0], nodes[1]))
+    means = in_units.means(study.problem.units, model.means())
+    reference = Reference(result, states, means, model.dofs, (nodes[0], nodes[1]))
     model.destroy()
     return reference
 
@@ -196,6 +217,7 @@ def _level(
     study.log.say(f"{label}: {model.dofs} unknowns, {study.comm.size} ranks")
     level = _compared(study, reference, model, folder, label)
     mesh = pictures.resolved_mesh(model) | pictures.interface(model) if pictured else {}
+    mesh = pictures.in_units(study.problem.units, mesh)
     level = {"delta": 1 / sum(periods), "periods": list(periods), **level}
     model.destroy()
     kept.save(folder / "level.kept", study.comm, study.key, level, mesh)
@@ -214,12 +236,11 @@ def _compared(study: Study, reference: Reference, model: ResolvedModel, folder: 
 
     history = folder / "history.csv"
     follow = reference.march.taken
-    result = _whole(
-        march(model, study.problem.run, history, study.log, label, compare, keeper, follow=follow)
-    )
+    run, units = study.problem.run, study.problem.units
+    result = _whole(march(model, run, history, study.log, label, compare, keeper, follow=follow, units=units))
     last = reference.states[max(reference.states)]
     clouds = pictures.profiles(model, last, study.cells, reference.solid_nodes)
-    write_arrays(folder / "profiles.npz", clouds, study.comm)
+    write_arrays(folder / "profiles.npz", pictures.in_units(units, clouds), study.comm)
     pairs = zip(result.rows, reference.march.rows, strict=True)
     difference = np.array([mine["voltage"] - theirs["voltage"] for mine, theirs in pairs])
     over_time = {int(index): errors for index, errors in keeper.notes["errors"].items()}
@@ -229,7 +250,7 @@ def _compared(study: Study, reference: Reference, model: ResolvedModel, folder: 
         "errors_max_over_time": _largest(over_time),
         "voltage_error": float(difference[-1]),
         "voltage_error_max_over_time": float(np.abs(difference).max()),
-        "means": model.means(),
+        "means": in_units.means(units, model.means()),
         "left_out": {name: left_out(model.forms.connected, index) for index, name in enumerate(REGIONS)},
         "seconds": result.seconds,
         "checks": json_row(result.checks()),

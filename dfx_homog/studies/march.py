@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dfx_homog.errors import SolverFailure
 from dfx_homog.models.transient import TransientModel
+from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.marching import Marching
@@ -28,19 +29,21 @@ def march(
     outputs: tuple[float, ...] = (),
     follow: list[Taken] | None = None,
     followed: bool = False,
+    units: Units = DIMENSIONLESS,
 ) -> March:
     """Run the protocol. `on_state(index, time)` sees every state that is a row, the initial one included.
 
     outputs: times that steps end at besides those of the protocol
     follow:  the steps of another march, taken instead of own ones
     followed: whether another one is to take this one's steps
+    units:   of the history and of messages; model, run, outputs and on_state know none
     With `keeper` checkpoints are written, and a restart goes on from the newest.
     Ends before a step that cannot be done because a particle is full or empty or the electrolyte depleted.
     Raises SolverFailure with the time at which the solver gave up; history and state up to there are on disk.
     Raises StoppedEarly if the keeper is told to stop.
     """
     start = time.perf_counter()
-    marching = Marching(model, run, log, label, keeper, outputs, follow is None, followed)
+    marching = Marching(model, run, log, label, keeper, outputs, follow is None, followed, units)
     if follow is None and run.time.adaptive and run.time.scheme == "bdf2":
         model.keep_oldest()
     resumed = marching.begin(history)
@@ -78,7 +81,7 @@ def _go(
                 keeper.write(model, before["clock"]["index"], before)
             if marching.out.end is None:
                 raise
-            marching.log.say(f"{marching.label} ends at t = {before['time']:g}: {marching.out.end}")
+            marching.log.say(f"{marching.label} ends at {marching.at(before['time'])}: {marching.out.end}")
             break
         index, now = marching.clock.index, marching.clock.time
         if on_state:

@@ -13,8 +13,10 @@ from mpi4py import MPI
 
 from dfx_homog.errors import SolverFailure
 from dfx_homog.io.history_file import HistoryFile
+from dfx_homog.models import in_units
 from dfx_homog.models.history import MORE_COLUMNS, Ledger, Row
 from dfx_homog.models.transient import TransientModel
+from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
 from dfx_homog.solvers.events import EVENT_WIDTH, bracket_event
 from dfx_homog.solvers.newton import SolveInfo
@@ -66,7 +68,7 @@ class Marching:
     """The state of a march.
 
     outputs: moments that steps end at besides those of the protocol; bounded: whether limits are looked at;
-    followed: whether another march is to take the same steps, after a restart too
+    followed: whether another march is to take the same steps, after a restart too; units: of the rows and messages
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Marching:
         outputs: tuple[float, ...] = (),
         bounded: bool = True,
         followed: bool = False,
+        units: Units = DIMENSIONLESS,
     ):
+        self.units = units
         self.model, self.run, self.log, self.label, self.keeper = model, run, log, label, keeper
         self.outputs, self.bounded, self.followed = outputs, bounded, followed
         self.stages = stages(run.protocol)
@@ -105,7 +109,7 @@ class Marching:
             self.out.taken = [Taken.from_json(step) for step in facts["taken"]]
             self.clock = Clock(**facts["clock"])
             self.ledger = Ledger(tuple(facts["lithium"]), isothermal=isothermal, **facts["ledger"])
-            model.set_current(self.out.rows[-1]["current"])  # where Newton's method starts
+            model.set_current(facts["current"])  # where Newton's method starts
             return True
         self.file = HistoryFile(history, columns, model.comm)
         self.ledger = Ledger(model.lithium(), isothermal=isothermal)
@@ -118,6 +122,7 @@ class Marching:
         """What goes on after a checkpoint besides the model's state."""
         return {
             "time": self.clock.time,
+            "current": self.model.current,
             "rows": len(self.out.rows),
             "krylov": list(self.out.krylov),
             "lithium": list(self.ledger.start),
@@ -229,7 +234,7 @@ class Marching:
         kept, clock = self.kept()
         for halvings in range(1, HALVINGS + 1):
             self.put_back(kept, clock)
-            self.log.say(f"{self.label}, t = {step.time:g}: {failure}; again in {2**halvings} parts")
+            self.log.say(f"{self.label}, {self.at(step.time)}: {failure}; again in {2**halvings} parts")
             self.out.rejected += 1
             try:
                 return self._in_parts(step, 2**halvings)
@@ -238,7 +243,11 @@ class Marching:
         self.model.begin_again()
         self.out.end = self.model.exhausted()  # as far as the smallest parts got
         self.put_back(kept, clock)
-        raise SolverFailure(f"{self.label}, t = {step.time:g} (step {step.index}): {failure}")
+        raise SolverFailure(f"{self.label}, {self.at(step.time)} (step {step.index}): {failure}")
+
+    def at(self, time: float) -> str:
+        """A time in words, in the units of the run file."""
+        return f"t = {self.units.text('time', time)}"
 
     def kept(self) -> tuple[dict[str, Any], Clock]:
         """Copies of the model's old states and of the clock."""
@@ -287,6 +296,7 @@ class Marching:
         now = time.perf_counter()
         row |= {"newton": float(info.newton), "krylov": float(sum(info.krylov)), "seconds": now - self.tick}
         self.tick = now
+        row = in_units.row(self.units, row)
         self.out.rows.append(row)
         self.file.add(row)
 
@@ -319,8 +329,9 @@ class Marching:
         clock.done, clock.idle, clock.sizes = 0, 0, []
 
     def _stop(self, limit: Limit) -> None:
-        value = self.clock.observed[limit.quantity]
-        self.out.end = f"{limit.stop}: {limit}, {limit.quantity} = {value:.9g} at t = {self.clock.time:.9g}"
+        value = self.units.text(limit.kind, self.clock.observed[limit.quantity], ".9g")
+        now = self.units.text("time", self.clock.time, ".9g")
+        self.out.end = f"{limit.stop}: {limit.said(self.units)}, {limit.quantity} = {value} at t = {now}"
         self.out.stopped = True
         self.log.say(f"{self.label} ends: {self.out.end}")
         self.clock.stage = len(self.stages)
@@ -333,8 +344,8 @@ class Marching:
         self.clock.idle = self.clock.idle + 1 if change < UNCHANGED else 0
         if self.clock.idle >= IDLE:
             raise SolverFailure(
-                f"{self.label}, t = {self.clock.time:g}: nothing changes any more, and step {self.clock.stage + 1} of "
-                f"the protocol waits for {' or '.join(map(str, self.limits))}"
+                f"{self.label}, {self.at(self.clock.time)}: nothing changes any more, and step {self.clock.stage + 1} "
+                f"of the protocol waits for {' or '.join(limit.said(self.units) for limit in self.limits)}"
             )
 
     def _tell(self, hop: Hop) -> None:
@@ -343,7 +354,7 @@ class Marching:
             f"{self.label}, step {step.index}: Newton {hop.info.newton}, Krylov {hop.info.krylov}, "
             f"residual {hop.info.residual:.1e}, energy error {row['energy_error']:.1e}"
         )
-        words = f"t = {step.time:.4g}  V = {row['voltage']:.5f}"
+        words = f"t = {row['time']:.4g}  V = {row['voltage']:.5f}"
         if hop.limit is not None:
-            words += f"  ({hop.limit})"
+            words += f"  ({hop.limit.said(self.units)})"
         self.log.step(self.label, step.index, self.total, words)

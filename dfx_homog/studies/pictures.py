@@ -13,8 +13,11 @@ from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.unitcell import SOLID, UnitCell
+from dfx_homog.models import in_units as results
 from dfx_homog.models.fields import NAMES
+from dfx_homog.models.meso import NAMES as MESO_NAMES
 from dfx_homog.models.resolved import ResolvedModel
+from dfx_homog.parameters.units import Units
 from dfx_homog.studies.reference import MesoState
 from dfx_homog.studies.slices import mid_planes, plane_cut
 from dfx_homog.voxels.grid import VoxelGrid
@@ -75,6 +78,32 @@ def voxel_slices(grid: VoxelGrid) -> Arrays:
 def segmentation(name: str, panels: Arrays) -> Arrays:
     """What `voxels.segmentation.segment` shows of its steps, under names for the report."""
     return {f"segmentation_{name}_{key}": value for key, value in panels.items()}
+
+
+def in_units(units: Units, arrays: Arrays) -> Arrays:
+    """Arrays of the functions below in the units of the run file."""
+    if not units.in_si:
+        return arrays
+    return {name: _in_units(units, name, np.asarray(values), arrays) for name, values in arrays.items()}
+
+
+def _in_units(units: Units, name: str, values: np.ndarray, arrays: Arrays) -> np.ndarray:
+    kind, _, rest = name.partition("_")
+    if rest in ("y", "ends", "points") or name.endswith("_y"):
+        return units.value("length", values)
+    if kind == "cloud":
+        return np.column_stack(
+            [units.value("length", values[:, 0]), results.column(units, rest, values[:, 1])]
+        )
+    if kind == "particle":
+        return units.value("concentration", values)
+    if rest != "values":
+        return values
+    fields = {"meso": MESO_NAMES, "mesh": NAMES, "interface": ("rate", "eta", "jump")}[kind]
+    negative = arrays["interface_electrode"][:, None] == 0 if kind == "interface" else None
+    return np.stack(
+        [results.column(units, f, values[..., i], negative) for i, f in enumerate(fields)], axis=-1
+    )
 
 
 def meso(state: MesoState) -> Arrays:

@@ -127,6 +127,23 @@ def lines(found: Json) -> list[str]:
     return said
 
 
+def heat_capacities(run: Run, cells: dict[str, UnitCell]) -> dict[str, float]:
+    """theta = <rho cp> of each region: of both phases of its unit cell, or as given."""
+
+    def one(name: str) -> float:
+        spec: Any = run.microstructure[name]
+        if spec.is_given:
+            return float(spec.theta)
+        shares = {phase: cells[name].phase_fraction(phase) for phase in (SOLID, ELECTROLYTE)}
+        return sum(
+            share * float(value)
+            for share, value in ((shares[SOLID], spec.rho_cp_s), (shares[ELECTROLYTE], spec.rho_cp_e))
+            if share > 0.0
+        )
+
+    return {name: one(name) for name in REGIONS}
+
+
 def area_factors(run: Run, cells: dict[str, UnitCell]) -> dict[str, float]:
     """Per electrode the factor on G, and so on G C: corrected over faceted area where correct_area asks for it."""
     out = dict.fromkeys(ELECTRODES, 1.0)

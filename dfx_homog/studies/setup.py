@@ -24,6 +24,8 @@ from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.physics import Physics, physics_from_run
+from dfx_homog.parameters.twin import Twin, dimensionless
+from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.given import Effective, Particle
 from dfx_homog.runfile.microstructure import tensor_of_other_size
@@ -31,7 +33,7 @@ from dfx_homog.runfile.place import check_cooling, check_diffusivity
 from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.solvers.newton import Groups
 from dfx_homog.studies.joining import fitting_separator
-from dfx_homog.studies.regions import active_cells, area_factors, check_paths
+from dfx_homog.studies.regions import active_cells, area_factors, check_paths, heat_capacities
 from dfx_homog.voxels.grid import VoxelGrid
 
 LARGE = 200_000  # cells of a mesh that ranks map from a file
@@ -48,6 +50,22 @@ class Problem:
     comm: MPI.Intracomm
     run: Run
     petsc: tuple[str, ...] = ()
+    twin: Twin | None = None
+
+    @property
+    def units(self) -> Units:
+        """What turns results into the units of the run file."""
+        return DIMENSIONLESS if self.twin is None else self.twin.si
+
+    def scaled(self, cells: dict[str, UnitCell]) -> Problem:
+        """The problem without units that the models are made for: that of the twin of a run in SI, else this one.
+
+        cells: of the regions that are meshed, whose heat capacities are scales
+        """
+        if not self.run.in_si:
+            return self
+        twin = dimensionless(self.run, heat_capacities(self.run, cells))
+        return replace(self, run=twin.run, twin=twin)
 
     def unit_cells(self, out: Path | None = None, *, tiled: bool = True) -> dict[str, UnitCell]:
         """Mesh of every microstructure of the run file that is meshed, in a battery cell of its images too.
@@ -228,7 +246,7 @@ class Problem:
                 else given_coefficients(cast("Particle | Effective", specs[n]))
                 for n in REGIONS
             ),
-            MesoLine(self.comm, tuple(float(p) for p in run.cell.periods), run.homogenised.elements),
+            MesoLine(self.comm, run.cell.widths, run.homogenised.elements),
             user_options=self.petsc,
         )
 

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
-from dfx_homog.models import losses
+from dfx_homog.models import in_units, losses
 from dfx_homog.models.interface_statistics import summary
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
@@ -31,13 +31,15 @@ def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
     with Interrupt(comm, opts) as interrupt:
         problem = Problem(comm, run, opts.petsc)
         cells = problem.unit_cells()
+        problem = problem.scaled(cells)
         model = problem.resolved(cells, run.cell.periods)
 
         def arrays() -> pictures.Arrays:
-            return pictures.unit_cells(cells) | pictures.resolved_mesh(model) | pictures.interface(model)
+            found = pictures.resolved_mesh(model) | pictures.interface(model)
+            return pictures.unit_cells(cells) | pictures.in_units(problem.units, found)
 
         found = geometry(run, cells, model.forms.connected)
-        _simulate(model, run, out, opts, "resolved", arrays, found, interrupt)
+        _simulate(model, problem, run, out, opts, "resolved", arrays, found, interrupt)
 
 
 def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
@@ -46,16 +48,21 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
     with Interrupt(comm, opts) as interrupt:
         problem = Problem(comm, run, opts.petsc)
         cells = problem.unit_cells()
+        problem = problem.scaled(cells)
         model = problem.homogenised(cells, problem.effective_media(cells))
 
         def arrays() -> pictures.Arrays:
-            return pictures.unit_cells(cells) | pictures.meso(take_state(model))
+            return pictures.unit_cells(cells) | pictures.in_units(
+                problem.units, pictures.meso(take_state(model))
+            )
 
-        _simulate(model, run, out, opts, "homogenised", arrays, geometry(run, cells), interrupt)
+        found = geometry(run, cells)
+        _simulate(model, problem, run, out, opts, "homogenised", arrays, found, interrupt)
 
 
 def _simulate(
     model: TransientModel,
+    problem: Problem,
     run: Run,
     out: Path,
     opts: RunOptions,
@@ -64,26 +71,39 @@ def _simulate(
     found: Json,
     interrupt: Interrupt,
 ) -> None:
-    """Run, write results; `arrays` (collective) gives the final state for the report's pictures, `found` the geometry
-    of the regions."""
+    """Run, write results.
+
+    problem: without units, that of the model; run: as the user has it; arrays: (collective) gives the final state for
+    the report's pictures; found: the geometry of the regions
+    """
     with begin(run, out, opts, model.comm) as log:
-        keeper = Checkpoints(run, out / "checkpoint", opts, model.comm, log, interrupt)
+        units, scaled = problem.units, problem.run
+        keeper = Checkpoints(run, out / "checkpoint", opts, model.comm, log, interrupt, units=units)
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
-        for line in lines(found):
+        found = in_units.geometry(units, found)
+        for line in [*lines(found), *(problem.twin.lines() if problem.twin else [])]:
             log.say(line)
-        wanted = moments(run, run.output.moments, run.output.times or ())
-        with FieldWriter(model, out, active=bool(run.output.moments or run.output.times)) as fields:
+        wanted = moments(scaled, scaled.output.moments, scaled.output.times or ())
+        active = bool(run.output.moments or run.output.times)
+        with FieldWriter(model, out, active=active, units=units) as fields:
 
             def write(index: int, time: float) -> None:
                 if (index, time) in wanted:
-                    fields.write(time)
+                    fields.write(units.value("time", time))
 
-            result = march(model, run, out / "history.csv", log, label, write, keeper, outputs=wanted.times)
+            history = out / "history.csv"
+            result = march(
+                model, scaled, history, log, label, write, keeper, outputs=wanted.times, units=units
+            )
             fields.write(result.rows[-1]["time"])  # however it ended
         write_arrays(out / "fields.npz", arrays(), model.comm)
         entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
         entries |= summary(result.rows, run.time.scheme) | losses.summary(result.rows[-1])
+        entries |= problem.twin.to_json() if problem.twin else {}
         write_json(out / "result.json", entries, model.comm)
-        log.say(f"V = {result.rows[-1]['voltage']:.6f} at t = {result.rows[-1]['time']:g}")
+        last, volts, seconds = result.rows[-1], units.symbol("voltage"), units.symbol("time")
+        log.say(
+            f"V = {last['voltage']:.6f} {volts}".rstrip() + f" at t = {last['time']:g} {seconds}".rstrip()
+        )
         finish(out, model.comm, log)
     model.destroy()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dfx_homog.parameters.expression import Expression
+from dfx_homog.parameters.units import Units
 from dfx_homog.runfile import Run
 from dfx_homog.runfile.current_file import DriveCycle
 from dfx_homog.runfile.protocol import Protocol, Step
@@ -34,8 +35,14 @@ class Limit:
         """How far the limit is passed; <= 0: it is not."""
         return self.sense * (observed[self.quantity] - self.value)
 
-    def __str__(self) -> str:
-        return f"{self.quantity} {'<' if self.sense < 0 else '>'} {self.value:g}"
+    @property
+    def kind(self) -> str:
+        """Kind of the quantity, as parameters/units.py has them."""
+        return {"V": "voltage", "I": "current", "T": "temperature"}[self.quantity]
+
+    def said(self, units: Units) -> str:
+        """The limit in the units of the run file."""
+        return f"{self.quantity} {'<' if self.sense < 0 else '>'} {units.text(self.kind, self.value)}"
 
 
 @dataclass(frozen=True)
