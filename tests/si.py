@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.models.history import Row
+from dfx_homog.models.in_units import COLUMN_KINDS
 from dfx_homog.parameters.units import Units
 from dfx_homog.runfile import Run, load
 from dfx_homog.studies.march import march
@@ -125,13 +126,14 @@ EFFORT = ("newton", "krylov", "seconds", "lithium_error", "charge_error", "charg
 
 
 def largest_difference(one: list[Row], other: list[Row]) -> dict[str, float]:
-    """For each column the largest difference over all rows, relative to its largest value."""
+    """For each column the largest difference over all rows, relative to its largest value; of voltages in V."""
     assert len(one) == len(other)
     found = {}
     for name in one[0]:
         if name not in EFFORT:
             a, b = (np.array([row[name] for row in rows]) for rows in (one, other))
             assert (np.isnan(a) == np.isnan(b)).all(), name
-            size = max(np.nanmax(np.abs(a), initial=0.0), 1e-300)
+            least = 1.0 if COLUMN_KINDS[name] == "voltage" else 1e-300
+            size = max(np.nanmax(np.abs(a), initial=0.0), least)
             found[name] = float(np.nanmax(np.abs(a - b), initial=0.0) / size)
     return found
