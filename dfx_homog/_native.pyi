@@ -83,6 +83,44 @@ class ParticleKernel:
     def evaluate(self, *, x: _Floats, p: _Floats) -> TraceSolution: ...
     def at_quadrature_points(self, *, x: _Floats, p: _Floats) -> SurfaceValues: ...
 
+class VariableDiffusion:
+    """Particle problems of one electrode whose diffusivity depends on c or T; n nodes in the solid.
+
+    Arguments as in dfx_homog/models/particle_geometry.py: cells (nc, k), shape (nq, k), weights (nc, nq), slopes
+    (nc, nq, k, d), trace (nG,); program of D_s in c/c_max and T, and its activation energy. Raises ValueError for
+    arrays that do not fit together or a bad program.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel: ParticleKernel,
+        cells: _Int32s,
+        shape: _Floats,
+        weights: _Floats,
+        slopes: _Floats,
+        trace: _Int32s,
+        nodes: int,
+        D_ops: _Int32s,
+        D_args: _Floats,
+        E_D: float,
+        depends_on_c: bool,
+    ) -> None: ...
+    @property
+    def factor_entries(self) -> int: ...  # right of the diagonal, of one point's factors
+    def solve(
+        self,
+        *,
+        start: _Floats,
+        c0: _Floats,
+        p: _Floats,
+        d_hist: _Floats,
+        a0: float,
+        tolerance: float = 1e-10,
+        max_iterations: int = 60,
+    ) -> TraceSolution:
+        """x (P, n) and x_p (P, n, 3) are those of d, c = c0 + d; R has no columns."""
+
 def label_box(
     codes: NDArray[np.uint8], conducts: NDArray[np.uint8], labels: _Int32s
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

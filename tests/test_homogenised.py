@@ -172,7 +172,7 @@ def test_mirror_image() -> None:
 
 
 def test_laws_in_temperature_have_the_values_they_should() -> None:
-    laws, numbers = warm_numbers(resolved=False)
+    laws, numbers = warm_numbers()
     a, b = simulate(laws, "homogenised"), simulate(numbers, "homogenised")
     assert largest_difference(a, b) < 1e-9
     assert abs(a.rows[-1]["voltage"] - simulate(wavy_run(), "homogenised").rows[-1]["voltage"]) > 1e-2
@@ -255,9 +255,6 @@ def chain(*others: str) -> str:
             "cell.lateral",
             "off-diagonal K_1j in negative",
         ),
-        (['parameters.positive.D_s="0.6 - 0.2*c"'], "parameters.positive.D_s", "constant"),
-        (['parameters.negative.D_s="1.0 + T"'], "parameters.negative.D_s", "constant"),
-        (["parameters.activation.D_s_n=1.0"], "parameters.negative.D_s", "activation energy"),
     ],
 )
 def test_refused(change: list[str], key: str, reason: str) -> None:

@@ -170,6 +170,6 @@ def test_mirror_image() -> None:
 
 def test_the_diffusion_potential_of_a_warm_electrolyte() -> None:
     """alpha is that of the laws in T: uniform temperature, mobilities of Einstein against numbers."""
-    laws, numbers = (simulate(run, "homogenised").rows[-1] for run in warm_numbers(resolved=False))
+    laws, numbers = (simulate(run, "homogenised").rows[-1] for run in warm_numbers())
     for name in ("loss_electrolyte_ohmic", "loss_electrolyte_diffusion"):
         assert laws[name] == pytest.approx(numbers[name], rel=1e-9)

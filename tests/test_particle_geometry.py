@@ -11,7 +11,7 @@ from mpi4py import MPI
 from dfx_homog import _compat
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
-from dfx_homog.models.particle import particle_geometry
+from dfx_homog.models.particle_geometry import particle_geometry
 from dfx_homog.parameters.physics import Tensor
 
 

@@ -246,7 +246,7 @@ def test_isothermal() -> None:
 
 
 def test_laws_in_temperature_have_the_values_they_should() -> None:
-    laws, numbers = warm_numbers(resolved=True)
+    laws, numbers = warm_numbers()
     a, b = simulate(laws), simulate(numbers)
     assert largest_difference(a, b) < 1e-9
     assert abs(a.rows[-1]["voltage"] - reference().rows[-1]["voltage"]) > 1e-2

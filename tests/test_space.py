@@ -16,7 +16,7 @@ from dfx_homog.microstructure.build import build_unit_cell
 from dfx_homog.microstructure.extrude import extrude_face, fits
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.fields import quadrature_degrees
-from dfx_homog.models.particle import particle_geometry
+from dfx_homog.models.particle_geometry import particle_geometry
 from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.convergence import run_convergence

@@ -18,7 +18,7 @@ from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import coefficients
 from dfx_homog.models.meso_domain import MesoLine
-from dfx_homog.models.particle import particle_geometry
+from dfx_homog.models.particle_geometry import particle_geometry
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.solvers.control import Control

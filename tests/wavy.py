@@ -81,18 +81,19 @@ def mirrored() -> tuple[Run, Run]:
     return run, run.model_copy(update=image)
 
 
-def warm_numbers(resolved: bool) -> tuple[Run, Run]:
+def warm_numbers() -> tuple[Run, Run]:
     """The same problem twice, at a uniform temperature other than 0: with laws in T, and with their values as numbers.
 
-    Activation energies of everything, mobilities by Einstein's relation, D_s (resolved only) and ocp as formulas in T.
+    Activation energies of everything, mobilities by Einstein's relation, D_s and ocp as formulas in T.
     """
     T, gamma = 0.4, 0.1
     common = [f"parameters.T_initial={T}", "parameters.isothermal=true"]
     energies = {"G_n": 5.0, "G_p": 9.0, "D_L": 6.0, "D_A": 3.0, "sigma_n": 7.0, "sigma_p": 11.0}
-    formulas = ['parameters.negative.ocp="0.25 - 0.3*(c - 0.5) + 0.1*T"']
-    if resolved:
-        energies |= {"D_s_n": 8.0, "D_s_p": 4.0}
-        formulas.append('parameters.positive.D_s="0.6*(1 + T)"')
+    energies |= {"D_s_n": 8.0, "D_s_p": 4.0}
+    formulas = [
+        'parameters.negative.ocp="0.25 - 0.3*(c - 0.5) + 0.1*T"',
+        'parameters.positive.D_s="0.6*(1 + T)"',
+    ]
     laws = wavy_run(*common, *formulas, *(f"parameters.activation.{k}={e}" for k, e in energies.items()))
     laws = with_parameters(laws, mu_L=None, mu_A=None)
 
@@ -104,7 +105,7 @@ def warm_numbers(resolved: bool) -> tuple[Run, Run]:
     numbers |= {f"parameters.mu{k[1:]}": v / (1 + gamma * T) for k, v in D.items()}
     for name, G, D_s, sigma in (
         ("negative", 1.5, 1.0, 10.0),
-        ("positive", 1.0, 0.6 * (1 + resolved * T), 5.0),
+        ("positive", 1.0, 0.6 * (1 + T), 5.0),
     ):
         numbers[f"parameters.{name}.G"] = grown(f"G_{name[0]}", G)
         # the capacitance G C knows no temperature

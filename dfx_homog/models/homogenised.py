@@ -27,7 +27,8 @@ from dfx_homog.models.meso import (
 )
 from dfx_homog.models.meso_domain import MesoDomain, Nodes
 from dfx_homog.models.meso_points import ElectrodePoints
-from dfx_homog.models.particle import ParticleGeometry, ParticleProblems
+from dfx_homog.models.particle import ParticleProblems
+from dfx_homog.models.particle_geometry import ParticleGeometry
 from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics

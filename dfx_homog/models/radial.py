@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import basix
 import numpy as np
-import scipy.sparse
 
-from dfx_homog.models.particle import ParticleGeometry
+from dfx_homog.models.particle_geometry import ParticleGeometry, SolidElements
 
 #: Ratio of neighbouring elements' lengths: shorter towards the surface, where a new current is felt first.
 GRADING = 0.6
@@ -37,20 +36,21 @@ def sphere_geometry(
     n = elements * order + 1
     # basix numbers both ends first, then the inner nodes from left to right
     within = np.concatenate([[0, order], np.arange(1, order)])
-    M, K = (scipy.sparse.lil_matrix((n, n)) for _ in range(2))
-    for k in range(elements):
-        length = ends[k + 1] - ends[k]
-        weight = a * (ends[k] + length * points[:, 0]) ** 2 * reference  # r^2/R^2
-        rows = np.ix_(k * order + within, k * order + within)
-        M[rows] += np.einsum("q,qi,qj->ij", weight * length * radius, table[0], table[0])
-        K[rows] += np.einsum("q,qi,qj->ij", weight / (length * radius), table[1], table[1])
+    cells = np.arange(elements)[:, None] * order + within
+    lengths = np.diff(ends)
+    area = a * (ends[:-1, None] + lengths[:, None] * points[:, 0]) ** 2  # r^2/R^2
+    weights = area * reference * lengths[:, None] * radius
+    slopes = np.sqrt(weights)[:, :, None] * table[1] / (lengths * radius)[:, None, None]
+    solid = SolidElements(cells.astype(np.int32), table[0].copy(), weights, slopes[:, :, :, None].copy())
+    M, K = solid.matrices(n)
     return ParticleGeometry(
         name=name,
-        M=M.tocsr(),
-        K=K.tocsr(),
+        M=M,
+        K=K,
         solid_nodes=np.arange(n),
         trace=np.array([n - 1]),
         facets=np.zeros((1, 1), dtype=np.int32),
         shape=np.ones((1, 1)),
         weights=np.array([[a]]),
+        elements=solid,
     )

@@ -105,7 +105,9 @@ public:
       throw std::invalid_argument("an expression program must leave one value");
   }
 
-  Dual operator()(const Pack& c, double T) const
+  Dual operator()(const Pack& c, double T) const { return (*this)(c, Pack(Pack::Constant(T))); }
+
+  Dual operator()(const Pack& c, const Pack& T) const
   {
     std::array<Dual, depth> stack;
     Dual* top = stack.data() - 1; // the entry on top of the stack
@@ -118,7 +120,7 @@ public:
         break;
       case VAR:
         *++top = code.arg == 0.0 ? Dual{c, Pack::Ones(), Pack::Zero()}
-                                 : Dual{Pack::Constant(T), Pack::Zero(), Pack::Ones()};
+                                 : Dual{T, Pack::Zero(), Pack::Ones()};
         break;
       case ADD:
         --top, *top = *top + top[1];

@@ -16,10 +16,13 @@ struct Kinetics
   Program ocp, Pi;
 };
 
-/// The four scalars of a meso point, and its double layer's rate d_t(Phi_s - Phi_e) with its derivative a0 in Phi_s.
+/// The four scalars of a meso point (Value = double) or of `width` ones (Pack), and the rate d_t(Phi_s - Phi_e) of the
+/// double layer with its derivative a0 in Phi_s.
+template <typename Value>
 struct MesoPoint
 {
-  double Phi_s, Phi_e, c_e, T, rate, a0;
+  Value Phi_s, Phi_e, c_e, T, rate;
+  double a0;
 };
 
 /// Flux j = Gh(T) g + GC d_t D and its derivative in c.
@@ -57,15 +60,17 @@ inline Pack film_root(const Pack& y, const Pack& A, double b)
   return s;
 }
 
-/// The law at one meso point: what does not depend on c is computed once.
+/// The law at one meso point, for `width` values of c there, or at `width` meso points: what does not depend on c is
+/// computed once.
+template <typename Value>
 class Law
 {
 public:
-  Law(const Kinetics& kinetics, const MesoPoint& point)
+  Law(const Kinetics& kinetics, const MesoPoint<Value>& point)
       : _k(kinetics), _p(point), _absolute(1.0 + kinetics.gamma * point.T),
-        _G(kinetics.G * std::exp(kinetics.E_G * kinetics.gamma * point.T / _absolute)),
-        _log_ce((1.0 - kinetics.beta) * std::log(point.c_e)), _slope(kinetics.lam / _absolute),
-        _log_ratio(kinetics.c_e_ref > 0.0 ? std::log(point.c_e / kinetics.c_e_ref) : 0.0)
+        _G(kinetics.G * exponential(Value(kinetics.E_G * kinetics.gamma * point.T / _absolute))),
+        _log_ce((1.0 - kinetics.beta) * logarithm(point.c_e)), _slope(kinetics.lam / _absolute),
+        _log_ratio(kinetics.c_e_ref > 0.0 ? logarithm(Value(point.c_e / kinetics.c_e_ref)) : Value(0.0 * point.c_e))
   {
   }
 
@@ -88,10 +93,10 @@ public:
     Dual Pi = _k.Pi(c / _k.c_max, _p.T);
     Pi.dc /= _k.c_max;
     // d/dT acts through the Arrhenius factor, the exponent's 1/(1 + gamma T), U(c, T) and the lithium electrode.
-    const double G_T = _G * _k.E_G * _k.gamma / (_absolute * _absolute);
+    const Value G_T = _G * _k.E_G * _k.gamma / (_absolute * _absolute);
     const Pack g_T = -t.g_eta * (t.U.dT + _k.gamma * _log_ratio / _k.lam + _k.gamma / _absolute * t.eta);
-    const double one_minus_b_over_ce = (1.0 - _k.beta) / _p.c_e;
-    const double reference_ce = _k.c_e_ref > 0.0 ? 1.0 / (_slope * _p.c_e) : 0.0;
+    const Value one_minus_b_over_ce = (1.0 - _k.beta) / _p.c_e;
+    const Value reference_ce = _k.c_e_ref > 0.0 ? Value(1.0 / (_slope * _p.c_e)) : Value(0.0 * _p.c_e);
     const Pack driving = _p.Phi_s - _p.Phi_e - t.U.value + Pi.value;
     const Pack faradaic_Phi = _G * t.g_eta * t.damping;
     Response r;
@@ -111,6 +116,11 @@ public:
   }
 
 private:
+  static double exponential(double x) { return std::exp(x); }
+  static Pack exponential(const Pack& x) { return x.exp(); }
+  static double logarithm(double x) { return std::log(x); }
+  static Pack logarithm(const Pack& x) { return x.log(); }
+
   /// g = c^b (1 - c/c_max)^(1-b) c_e^(1-b) [exp((1-b) s) - exp(-b s)], s = lam eta/(1 + gamma T), with
   /// eta = Phi_s - Phi_e - U - R_f Gh g [- ((1 + gamma T)/lam) ln(c_e/c_e_ref)]. The derivatives are those at constant
   /// film drop R_f Gh g; times `damping` = 1/(1 + R_f Gh dg/deta) they are the total ones (implicit function).
@@ -140,7 +150,7 @@ private:
   };
 
   const Kinetics& _k;
-  const MesoPoint& _p;
-  double _absolute, _G, _log_ce, _slope, _log_ratio;
+  const MesoPoint<Value>& _p;
+  Value _absolute, _G, _log_ce, _slope, _log_ratio;
 };
 } // namespace dfx_homog

@@ -1,5 +1,5 @@
 // Python module dfx_homog._native; its types are described in dfx_homog/_native.pyi.
-#include "particle.hpp"
+#include "variable_diffusion.hpp"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -145,6 +145,44 @@ NB_MODULE(_native, m)
             return self.at_quadrature_points(trace, scalars);
           },
           nb::kw_only(), nb::arg("x"), nb::arg("p"));
+
+  nb::class_<VariableDiffusion>(m, "VariableDiffusion")
+      .def(
+          "__init__",
+          [](VariableDiffusion* self, const ParticleKernel& kernel, const In<std::int32_t, 2>& cells,
+             const In<double, 2>& shape, const In<double, 2>& weights, const In<double, 4>& slopes,
+             const In<std::int32_t, 1>& trace, std::int32_t nodes, const In<std::int32_t, 1>& D_ops,
+             const In<double, 1>& D_args, double E_D, bool depends_on_c)
+          {
+            const Eigen::Map<const CellMap> map(cells.data(), Eigen::Index(cells.shape(0)), Eigen::Index(cells.shape(1)));
+            if (map.size() > 0 and (map.minCoeff() < 0 or map.maxCoeff() >= nodes))
+              throw std::invalid_argument("cells must hold nodes 0 .. " + std::to_string(nodes - 1));
+            const ConstRows gradients{slopes.data(), Eigen::Index(slopes.shape(0)),
+                                      Eigen::Index(slopes.shape(1) * slopes.shape(2) * slopes.shape(3))};
+            new (self) VariableDiffusion(
+                kernel, Solid{map, rows(shape), rows(weights), gradients, Eigen::Index(slopes.shape(3))},
+                {trace.data(), trace.size()}, nodes, Diffusivity{program(D_ops, D_args), E_D, depends_on_c});
+          },
+          nb::kw_only(), nb::arg("kernel"), nb::arg("cells"), nb::arg("shape"), nb::arg("weights"), nb::arg("slopes"),
+          nb::arg("trace"), nb::arg("nodes"), nb::arg("D_ops"), nb::arg("D_args"), nb::arg("E_D"),
+          nb::arg("depends_on_c"))
+      .def_prop_ro("factor_entries", &VariableDiffusion::factor_entries)
+      .def(
+          "solve",
+          [](const VariableDiffusion& self, const In<double, 2>& start, const In<double, 2>& c0,
+             const In<double, 2>& p, const In<double, 1>& d_hist, double a0, double tolerance, int max_iterations)
+          {
+            const std::size_t points = p.shape(0), n = std::size_t(self.nodes());
+            if (d_hist.shape(0) != points)
+              throw std::invalid_argument("d_hist must have one value a point");
+            const FieldStep step{rows(start, points, n, "start"), rows(c0, points, n, "c0"),
+                                 ConstVector(d_hist.data(), Eigen::Index(points)), a0};
+            const ConstRows scalars = rows(p, points, 4, "p");
+            const nb::gil_scoped_release release;
+            return self.solve(step, scalars, tolerance, max_iterations);
+          },
+          nb::kw_only(), nb::arg("start"), nb::arg("c0"), nb::arg("p"), nb::arg("d_hist"), nb::arg("a0"),
+          nb::arg("tolerance") = 1e-10, nb::arg("max_iterations") = 60);
 
   register_voxels(m);
 }

@@ -71,9 +71,8 @@ void Surface::integrate(const double* at, Eigen::MatrixXd& matrix) const
       }
 }
 
-TraceSolution::TraceSolution(Eigen::Index points, Eigen::Index trace_nodes)
-    : x(RowMatrix::Zero(points, trace_nodes)), R(RowMatrix::Zero(points, trace_nodes)),
-      x_p(RowMatrix::Zero(points, 3 * trace_nodes)), J(Eigen::VectorXd::Zero(points)),
+TraceSolution::TraceSolution(Eigen::Index points, Eigen::Index nodes, Eigen::Index fluxes)
+    : x(RowMatrix::Zero(points, nodes)), R(RowMatrix::Zero(points, fluxes)), x_p(RowMatrix::Zero(points, 3 * nodes)), J(Eigen::VectorXd::Zero(points)),
       faradaic(Eigen::VectorXd::Zero(points)), q(Eigen::VectorXd::Zero(points)), dJ(RowMatrix::Zero(points, 4)),
       dq(RowMatrix::Zero(points, 4)), iterations(static_cast<std::size_t>(points), 0),
       failed(static_cast<std::size_t>(points), solved)
@@ -178,7 +177,7 @@ ParticleKernel::Update ParticleKernel::update(Workspace& w) const
 }
 
 /// F = S^-1 (x - c*) + R(x) for x = w.x and its values w.c; also the slope of the flux. False if not finite.
-bool ParticleKernel::residual(Workspace& w, const Law& law) const
+bool ParticleKernel::residual(Workspace& w, const Law<double>& law) const
 {
   for (Eigen::Index i = 0; i < w.c.size(); i += width)
   {
@@ -202,7 +201,7 @@ void ParticleKernel::factorise(Workspace& w) const
 }
 
 /// Go along w.dx to a smaller residual; true if the whole update was possible. Sets `stuck` if there is none.
-bool ParticleKernel::advance(Workspace& w, const Law& law, const Update& update, bool& stuck) const
+bool ParticleKernel::advance(Workspace& w, const Law<double>& law, const Update& update, bool& stuck) const
 {
   constexpr int halvings = 20;
   const double norm = w.F.norm();
@@ -234,7 +233,7 @@ bool ParticleKernel::advance(Workspace& w, const Law& law, const Update& update,
 
 /// Damped Newton from w.x. A factorisation is kept while it reduces the updates a hundredfold, which changes neither
 /// the solution nor its derivatives (those have a factorisation of their own).
-Failure ParticleKernel::newton(Workspace& w, const Law& law, double tolerance, int max_iterations,
+Failure ParticleKernel::newton(Workspace& w, const Law<double>& law, double tolerance, int max_iterations,
                                int& iterations) const
 {
   constexpr double contraction = 0.01;
@@ -280,7 +279,7 @@ Failure ParticleKernel::newton(Workspace& w, const Law& law, double tolerance, i
 /// = -1^T S^-1 x_p (no cancellation for fast kinetics), dq/dp = q_p + q_x x_p. At frozen x: x_p = 0.
 /// The same factorisation gives a last Newton update of x, R, J and q, so that charge is balanced to rounding: R
 /// becomes -S^-1 (x - c*).
-bool ParticleKernel::respond(Workspace& w, const Law& law, TraceSolution& out, Eigen::Index point, bool frozen) const
+bool ParticleKernel::respond(Workspace& w, const Law<double>& law, TraceSolution& out, Eigen::Index point, bool frozen) const
 {
   Pack faradaic = Pack::Zero(), h = Pack::Zero(), h_Phi = Pack::Zero(), h_ce = Pack::Zero(), h_T = Pack::Zero();
   for (Eigen::Index i = 0; i < w.c.size(); i += width)
@@ -338,7 +337,7 @@ bool ParticleKernel::respond(Workspace& w, const Law& law, TraceSolution& out, E
 
 /// Newton from the given start and, should it fail, from c* and from c_max/2: a start on the wrong side of the exchange
 /// current's maximum may lead to c = 0 or c_max. These first two get a third of the iterations.
-Failure ParticleKernel::solve_point(Workspace& w, const Law& law, const Eigen::VectorXd& start, double tolerance,
+Failure ParticleKernel::solve_point(Workspace& w, const Law<double>& law, const Eigen::VectorXd& start, double tolerance,
                                     int max_iterations, int& iterations) const
 {
   w.x = start;
@@ -358,15 +357,15 @@ Failure ParticleKernel::solve_point(Workspace& w, const Law& law, const Eigen::V
 
 TraceSolution ParticleKernel::solve(const Step& step, const ConstRows& p, double tolerance, int max_iterations) const
 {
-  TraceSolution out(p.rows(), _surface.trace_nodes);
+  TraceSolution out(p.rows(), _surface.trace_nodes, _surface.trace_nodes);
   Workspace w(_surface, _kinetics.c_max);
   w.stiffness = step.stiffness;
   w.row_sums = w.stiffness.rowwise().sum();
   for (Eigen::Index i = 0; i < p.rows(); ++i)
   {
     const double rate = step.a0 * (p(i, 0) - p(i, 1)) + step.d_hist[i];
-    const MesoPoint point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), rate, step.a0};
-    const Law law(_kinetics, point);
+    const MesoPoint<double> point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), rate, step.a0};
+    const Law<double> law(_kinetics, point);
     w.c_star = step.c_star.row(i);
     auto& failed = out.failed[static_cast<std::size_t>(i)];
     failed = law.valid() and w.c_star.allFinite()
@@ -383,12 +382,12 @@ TraceSolution ParticleKernel::solve(const Step& step, const ConstRows& p, double
 
 TraceSolution ParticleKernel::evaluate(const ConstRows& x, const ConstRows& p) const
 {
-  TraceSolution out(p.rows(), _surface.trace_nodes);
+  TraceSolution out(p.rows(), _surface.trace_nodes, _surface.trace_nodes);
   Workspace w(_surface, _kinetics.c_max);
   for (Eigen::Index i = 0; i < p.rows(); ++i)
   {
-    const MesoPoint point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), 0.0, 0.0};
-    const Law law(_kinetics, point);
+    const MesoPoint<double> point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), 0.0, 0.0};
+    const Law<double> law(_kinetics, point);
     w.x = x.row(i);
     if (not law.valid() or not gather(w, w.x) or not respond(w, law, out, i, true))
     {
@@ -406,8 +405,8 @@ SurfaceValues ParticleKernel::at_quadrature_points(const ConstRows& x, const Con
   Eigen::ArrayXXd at(w.c.size(), 3); // padded
   for (Eigen::Index i = 0; i < p.rows(); ++i)
   {
-    const MesoPoint point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), 0.0, 0.0};
-    const Law law(_kinetics, point);
+    const MesoPoint<double> point{p(i, 0), p(i, 1), p(i, 2), p(i, 3), 0.0, 0.0};
+    const Law<double> law(_kinetics, point);
     w.x = x.row(i);
     _surface.interpolate(w.x, w.c.data());
     for (Eigen::Index k = 0; k < w.c.size(); k += width)

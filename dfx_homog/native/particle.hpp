@@ -34,7 +34,7 @@ struct Surface
 /// What `solve` and `evaluate` return for P points; rows of failed points are zero, their trace is the start value.
 struct TraceSolution
 {
-  TraceSolution(Eigen::Index points, Eigen::Index trace_nodes);
+  TraceSolution(Eigen::Index points, Eigen::Index nodes, Eigen::Index fluxes);
   RowMatrix x, R;                       // (P, nG) trace and nodal fluxes R_i = int_Gamma j phi_i
   RowMatrix x_p;                        // (P, 3 nG) d x/d(Phi_s, c_e, T)
   Eigen::VectorXd J, faradaic, q;       // (P,) int j, int Gh g, int lam Gh g (eta + Pi) over Gamma
@@ -83,6 +83,8 @@ public:
   SurfaceValues at_quadrature_points(const ConstRows& x, const ConstRows& p) const;
 
   std::int32_t trace_nodes() const { return _surface.trace_nodes; }
+  const Surface& surface() const { return _surface; }
+  const Kinetics& kinetics() const { return _kinetics; }
 
 private:
   struct Workspace;
@@ -93,13 +95,13 @@ private:
   bool gather(Workspace& w, const Eigen::VectorXd& x) const;
   bool make_admissible(Workspace& w) const;
   Update update(Workspace& w) const;
-  bool advance(Workspace& w, const Law& law, const Update& update, bool& stuck) const;
-  bool residual(Workspace& w, const Law& law) const;
+  bool advance(Workspace& w, const Law<double>& law, const Update& update, bool& stuck) const;
+  bool residual(Workspace& w, const Law<double>& law) const;
   void factorise(Workspace& w) const;
-  Failure newton(Workspace& w, const Law& law, double tolerance, int max_iterations, int& iterations) const;
-  Failure solve_point(Workspace& w, const Law& law, const Eigen::VectorXd& start, double tolerance,
+  Failure newton(Workspace& w, const Law<double>& law, double tolerance, int max_iterations, int& iterations) const;
+  Failure solve_point(Workspace& w, const Law<double>& law, const Eigen::VectorXd& start, double tolerance,
                       int max_iterations, int& iterations) const;
-  bool respond(Workspace& w, const Law& law, TraceSolution& out, Eigen::Index point, bool frozen) const;
+  bool respond(Workspace& w, const Law<double>& law, TraceSolution& out, Eigen::Index point, bool frozen) const;
 
   Surface _surface;
   Kinetics _kinetics;

@@ -33,6 +33,13 @@ class Electrode:
     E_sigma: float = 0.0
     film_resistance: float = 0.0
 
+    @property
+    def constant_diffusivity(self) -> bool:
+        """Whether D_s depends neither on c nor on T."""
+        D_s = self.D_s
+        known = isinstance(D_s, tuple) or not (D_s.depends_on("c") or D_s.depends_on("T"))
+        return known and self.E_D == 0.0
+
 
 @dataclass(frozen=True)
 class Physics:

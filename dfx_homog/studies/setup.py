@@ -19,7 +19,7 @@ from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.medium import Medium, check_coefficients
 from dfx_homog.models.meso import coefficients, given_coefficients
 from dfx_homog.models.meso_domain import MesoLine
-from dfx_homog.models.particle import ParticleGeometry, particle_geometry
+from dfx_homog.models.particle_geometry import ParticleGeometry, particle_geometry
 from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
@@ -255,10 +255,11 @@ class Problem:
         if name not in cells:
             spec = cast(Particle, self.run.microstructure[name])
             return sphere_geometry(name, spec.surface, spec.radius)
-        D_s = getattr(physics, name).D_s
+        electrode = getattr(physics, name)
         cell, active = cells[name], active_cells(self.run, cells)[name]
-        tensor = D_s if isinstance(D_s, tuple) else None
-        return particle_geometry(cell, *quadrature_degrees(cell.order), active, tensor)
+        tensor = electrode.D_s if isinstance(electrode.D_s, tuple) else None
+        varies = not electrode.constant_diffusivity
+        return particle_geometry(cell, *quadrature_degrees(cell.order), active, tensor, keep_elements=varies)
 
     def check_paths(self, cells: dict[str, UnitCell], *levels: tuple[int, int, int]) -> None:
         """Current can pass through all regions, in resolved domains of the given periods too. Raises BadInput."""
