@@ -7,7 +7,7 @@ from mpi4py import MPI
 from wavy import NO_DOUBLE_LAYER, largest_difference, mirrored, simulate, warm_numbers, wavy_run
 
 from dfx_homog.models.history import Row
-from dfx_homog.models.losses import summary
+from dfx_homog.models.losses import describe, limiting, summary
 
 MODELS = ("resolved", "homogenised")
 #: Electrodes of different thickness.
@@ -70,20 +70,36 @@ def last_rows(*overrides: str, steps: int = 3) -> dict[str, Row]:
     return {name: simulate(run, name).rows[-1] for name in MODELS}
 
 
+def run_down() -> list[Row]:
+    """V falls with a constant slope, in the last tenth by one loss alone."""
+    rows = []
+    for k in range(11):
+        row = {
+            "time": k / 10,
+            "open_circuit": 2.0 - 0.01 * min(k, 9),
+            "loss_reaction_n": 0.2,
+            "loss_film_p": -0.3,
+        }
+        rows.append({**row, "loss_particle_p": 0.15 + 0.01 * (k == 10)})
+    return [{**row, "voltage": row["open_circuit"] - lost(row)} for row in rows]
+
+
 def test_summary() -> None:
     """The largest loss is that with the sign of the sum: charging, the overpotentials raise V."""
-    row = {
-        "time": 1.0,
-        "open_circuit": 2.0,
-        "loss_reaction_n": 0.1,
-        "loss_film_p": -0.3,
-        "loss_uneven_p": 0.1,
-    }
-    found = summary(row)["losses"]
-    assert found["total"] == pytest.approx(-0.1)
-    assert (found["largest"], found["film_p"], found["open_circuit"]) == ("film_p", -0.3, 2.0)
-    assert summary({**row, "loss_film_p": 0.05})["losses"]["largest"] == "reaction_n"
-    assert summary({"open_circuit": 2.0, "loss_film_p": 0.0})["losses"]["largest"] is None
+    rows = run_down()
+    found = summary(rows)["losses"]
+    assert found["total"] == pytest.approx(0.06)
+    assert (found["largest"], found["film_p"], found["open_circuit"]) == ("reaction_n", -0.3, 1.91)
+    assert (found["limiting"], found["limiting_percent"]) == ("particle_p", pytest.approx(100))
+    assert limiting(rows[:9]) == ("open_circuit", pytest.approx(1))
+    assert limiting(rows[:3]) is None
+    assert limiting([{**row, "voltage": 1.0} for row in rows]) is None
+    assert summary([{**rows[0], "loss_film_p": -0.5}])["losses"]["largest"] == "film_p"
+    assert describe(rows) == (
+        "loss of voltage 0.06, of it 0.2 by reaction, negative electrode; "
+        "in the last tenth of the run V moved with diffusion in the particles, positive electrode (100 %)"
+    )
+    assert describe([{"voltage": 2.0, "open_circuit": 2.0, "loss_film_p": 0.0}]) == "no loss of voltage"
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,17 @@ against a lithium electrode a = alpha - (1 + gamma T)/lambda takes up what they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfx_homog._compat import FloatArray
 from dfx_homog.models.history import Row
-from dfx_homog.parameters.physics import Electrode, Physics
+
+if TYPE_CHECKING:  # the report needs the names alone, without what the models import
+    from dfx_homog._compat import FloatArray
+    from dfx_homog.parameters.physics import Electrode, Physics
 
 ELECTRODES = ("n", "p")
 OPEN_CIRCUIT = "open_circuit"
@@ -39,6 +41,18 @@ KINDS = {
     **{f"loss_{name}_{e}": "voltage" for name in BY_ELECTRODE for e in ELECTRODES},
     **{f"loss_{name}": "voltage" for name in IN_ELECTROLYTE},
 }
+IN_WORDS = {
+    "temperature": "temperature",
+    "uneven": "unevenness between particles",
+    "particle": "diffusion in the particles",
+    "reaction": "reaction",
+    "film": "film on the particles",
+    "electronic": "electronic conduction",
+    "electrolyte_ohmic": "ohmic loss of the electrolyte",
+    "electrolyte_diffusion": "concentration in the electrolyte",
+}
+LATE = 0.1  # share of a run that is its end
+FEW = 4  # rows of a run that is too short for it
 AREA, SOLID, OHMIC, DIFFUSION, HOT, ETA, FILM, SURFACE = range(8)
 SUMS = 8
 
@@ -138,13 +152,67 @@ def row(
     return {name: out[name] for name in columns(physics)}
 
 
-def summary(last: Row) -> dict[str, Any]:
-    """Block "losses" of result.json from the last row: each loss, their sum, and the name of the largest.
+def part_name(column: str) -> str:
+    """In words: what a column without `loss_` stands for, with its electrode."""
+    if column == OPEN_CIRCUIT:
+        return "the open-circuit voltage"
+    mechanism, _, electrode = column.rpartition("_")
+    if mechanism not in BY_ELECTRODE:
+        return IN_WORDS[column]
+    return f"{IN_WORDS[mechanism]}, {dict(n='negative', p='positive')[electrode]} electrode"
 
-    The largest has the sign of the sum: in discharge it is what costs most, in charge what adds most.
-    """
-    lost = {name.removeprefix("loss_"): value for name, value in last.items() if name.startswith("loss_")}
+
+def largest(row: Mapping[str, float]) -> str | None:
+    """Name of the largest loss of the sum's sign: in discharge it is what costs most, in charge what adds most."""
+    lost = _losses(row)
     total = sum(lost.values())
-    largest = max(lost, key=lambda name: lost[name] * total)
-    entries = {OPEN_CIRCUIT: last[OPEN_CIRCUIT], **lost, "total": total}
-    return {"losses": {**entries, "largest": largest if total else None}}
+    return max(lost, key=lambda name: lost[name] * total) if total else None
+
+
+def limiting(rows: Sequence[Mapping[str, float]]) -> tuple[str, float] | None:
+    """What moved V most in the last tenth of a run, the open-circuit voltage or a loss, and its share of the change.
+
+    None for a run too short to tell, and where V stands still.
+    """
+    late = rows[-1]["time"] - LATE * (rows[-1]["time"] - rows[0]["time"])
+    before, after = max((r for r in rows if r["time"] <= late), key=lambda r: r["time"]), rows[-1]
+    change = after["voltage"] - before["voltage"]
+    if len(rows) < FEW or change == 0.0:
+        return None
+    moved = {OPEN_CIRCUIT: after[OPEN_CIRCUIT] - before[OPEN_CIRCUIT]}
+    moved |= {name: _losses(before)[name] - value for name, value in _losses(after).items()}
+    name = max(moved, key=lambda name: moved[name] * change)
+    return name, moved[name] / change
+
+
+def _losses(row: Mapping[str, float]) -> dict[str, float]:
+    return {name.removeprefix("loss_"): value for name, value in row.items() if name.startswith("loss_")}
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Block "losses" of result.json: each loss at the end, their sum, the largest, and what limited the run."""
+    lost, found = _losses(rows[-1]), limiting(rows)
+    return {
+        "losses": {
+            OPEN_CIRCUIT: rows[-1][OPEN_CIRCUIT],
+            **lost,
+            "total": sum(lost.values()),
+            "largest": largest(rows[-1]),
+            "limiting": found[0] if found else None,
+            "limiting_percent": 100 * found[1] if found else None,
+        }
+    }
+
+
+def describe(rows: Sequence[Row], volts: str = "") -> str:
+    """One line for the log: the largest loss at the end, and what moved V last. volts: symbol of the unit."""
+    lost, name = _losses(rows[-1]), largest(rows[-1])
+    if name is None:
+        return "no loss of voltage"
+    total = sum(lost.values())
+    first, second = (f"{value:.5g} {volts}".rstrip() for value in (total, lost[name]))
+    text = f"loss of voltage {first}, of it {second} by {part_name(name)}"
+    found = limiting(rows)
+    if found is None:
+        return text
+    return f"{text}; in the last tenth of the run V moved with {part_name(found[0])} ({100 * found[1]:.0f} %)"

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from html import escape
 
-from dfx_homog.report import sections, sections_cell, sections_interface, sections_rve, summary, tables
+from dfx_homog.report import (
+    sections,
+    sections_cell,
+    sections_interface,
+    sections_losses,
+    sections_rve,
+    summary,
+    tables,
+)
 from dfx_homog.report.data import Study
 from dfx_homog.report.html import Numbered, page, section
 from dfx_homog.report.style import style
@@ -65,6 +73,7 @@ def _sections(study: Study, numbers: Numbered) -> list[str]:
         problem,
         coefficients,
         sections.voltage(study, numbers),
+        sections_losses.losses(study, numbers),
         sections.fields(study, numbers),
         sections_interface.interface(study, numbers),
         sections.errors(study, numbers),

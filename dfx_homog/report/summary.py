@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from dfx_homog.report import sections_rve
+from dfx_homog.report import sections_losses, sections_rve
 from dfx_homog.report.data import History, Json, Study, number
 from dfx_homog.report.html import tiles
 from dfx_homog.report.style import duration, fixed, integer, power, short
@@ -110,6 +110,7 @@ def _convergence(study: Study, rows: dict[tuple[str, str], OrderRow]) -> str:
             f" Extrapolated to δ = 0 the resolved voltage is {fixed(limit, 6)}, the homogenised one "
             f"{fixed(value, 6)}: they differ by {power(difference)}{closer}."
         )
+    text += sections_losses.in_short(study)
     return f'<p class="lead">{text}</p>' + tiles(_tiles(study, order, l2, difference))
 
 
@@ -187,6 +188,7 @@ def _single(study: Study) -> str:
         f"{short(number(float(history['c_e_min'][-1])), 5)} and "
         f"{short(number(float(history['c_e_max'][-1])), 5)}."
     )
+    text += sections_losses.in_short(study)
     result = study.result or {}
     extra = [(integer(number(result.get("dofs"))), "unknowns")] if result.get("dofs") else []
     return f'<p class="lead">{text}</p>' + tiles([*extra, *_quality(study)])

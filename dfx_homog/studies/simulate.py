@@ -98,12 +98,13 @@ def _simulate(
             fields.write(result.rows[-1]["time"])  # however it ended
         write_arrays(out / "fields.npz", arrays(), model.comm)
         entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
-        entries |= summary(result.rows, run.time.scheme) | losses.summary(result.rows[-1])
+        entries |= summary(result.rows, run.time.scheme) | losses.summary(result.rows)
         entries |= problem.twin.to_json() if problem.twin else {}
         write_json(out / "result.json", entries, model.comm)
         last, volts, seconds = result.rows[-1], units.symbol("voltage"), units.symbol("time")
         log.say(
             f"V = {last['voltage']:.6f} {volts}".rstrip() + f" at t = {last['time']:g} {seconds}".rstrip()
         )
+        log.say(losses.describe(result.rows, volts))
         finish(out, model.comm, log)
     model.destroy()
