@@ -17,7 +17,12 @@ from dfx_homog.parameters.expression import FUNCTIONS, OPCODES, SELECTIONS, Expr
 # away from the random formulas' numbers, at which min and max have two slopes
 C = np.linspace(0.05012345, 0.95012345, 7)
 T = np.linspace(-0.30023456, 0.39976543, 7)
-NAMES: dict[str, Any] = {f: getattr(np, f) for f in FUNCTIONS} | {"min": np.minimum, "max": np.maximum}
+NAMES: dict[str, Any] = {f: getattr(np, f) for f in FUNCTIONS} | {
+    # of integers these would be integers, which have no negative powers in numpy
+    "sign": lambda a: np.sign(1.0 * a),
+    "min": lambda a, b: np.minimum(1.0 * a, b),
+    "max": lambda a, b: np.maximum(1.0 * a, b),
+}
 
 
 def python(text: str) -> Any:

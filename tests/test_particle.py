@@ -325,7 +325,7 @@ def test_steps_of_any_size() -> None:
         "c", "T", "0.3", "2 + c*T - c/(1 + T)", "c**2", "c**3 - (0.2 - c)**3", "c**0.3", "c**T",
         "-c - -(T - 2)", "(1 + c)**(c*T)", "sin(3*c + T)", "cos(c*T)*2", "exp(-2*c)*T", "log(0.1 + c)",
         "sqrt(c*(1.3 + T))", "tanh(5*(c - 0.5)) + tanh(T)", "1 - " + "(" * 40 + "c" + ")*0.9" * 40,
-        "max(c*T, 0.21) + min(0.5 + T, c)", "min(max(c, 0.3), 0.55)**2 - sign(c - 0.41)*T*(c - 0.41)",
+        "cosh(2*c - T)", "max(c*T, 0.21) + min(0.5 + T, c)", "min(max(c, 0.3), 0.55)**2 - sign(c - 0.41)*T*(c - 0.41)",
     ],
 )  # fmt: skip
 def test_expressions(text: str) -> None:

@@ -83,10 +83,10 @@ public:
     std::vector<Entry> stack;
     for (std::size_t i = 0; i < ops.size(); ++i)
     {
-      if (ops[i] < CONST or ops[i] > MAX)
+      if (ops[i] < CONST or ops[i] > COSH)
         throw std::invalid_argument("unknown operation " + std::to_string(ops[i]) + " in an expression program");
       Code code{static_cast<Op>(ops[i]), args[i]};
-      const std::size_t operands = code.op <= VAR ? 0 : (code.op <= POW or code.op >= MIN ? 2 : 1);
+      const std::size_t operands = code.op <= VAR ? 0 : (code.op <= POW or code.op == MIN or code.op == MAX ? 2 : 1);
       if (stack.size() < operands)
         throw std::invalid_argument("an expression program takes more operands than it has");
       if (code.op == VAR and args[i] != 0.0 and args[i] != 1.0)
@@ -173,6 +173,9 @@ public:
       case SIGN:
         *top = {top->value.sign(), Pack::Zero(), Pack::Zero()};
         break;
+      case COSH:
+        *top = chain(*top, top->value.cosh(), top->value.sinh());
+        break;
       case MIN:
         --top, *top = minimum(*top, top[1]);
         break;
@@ -204,6 +207,7 @@ private:
     SIGN,
     MIN,
     MAX,
+    COSH,
     POW_CONST
   };
   struct Code

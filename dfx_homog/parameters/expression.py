@@ -15,7 +15,7 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FUNCTIONS = ("sin", "cos", "exp", "log", "tanh", "sqrt", "sign")
+FUNCTIONS = ("sin", "cos", "exp", "log", "tanh", "sqrt", "sign", "cosh")
 SELECTIONS = ("min", "max")  # functions of two arguments
 POSITION = ("x", "y", "z")
 TIME_AND_PLACE = ("t", "y1", "y2", "y3")
@@ -39,6 +39,7 @@ OPCODES = {
     "sign": 14,
     "min": 15,
     "max": 16,
+    "cosh": 17,
 }
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "**": 4}
 _SCALAR: Mapping[str, Callable[..., float]] = {
@@ -166,6 +167,7 @@ class Expression:
             "tanh": lambda: constant(1.0) - self * self,
             "sqrt": lambda: constant(0.5) / self,
             "sign": lambda: constant(0.0),
+            "cosh": lambda: apply("tanh", a) * self,
         }
         return outer[self.op]() * da
 

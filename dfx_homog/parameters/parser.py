@@ -6,7 +6,7 @@
     power   = atom [ "**" unary ]               right associative: -a**b = -(a**b), a**-b is allowed
     atom    = number | variable | constant | function "(" sum ")" | selection "(" sum "," sum ")" | "(" sum ")"
 
-with the functions sin, cos, exp, log, tanh, sqrt, sign and the selections min, max.
+with the functions sin, cos, exp, log, tanh, sqrt, sign, cosh and the selections min, max.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dfx_homog.parameters.expression import (
     variable,
 )
 
-MAX_LENGTH = 10_000  # characters
+MAX_LENGTH = 50_000  # characters; a table of measured values as a formula has up to 30,000
 # Depth of the tree, hence also terms of one sum: recursions over it, its derivative and in UFL stay far from
 # the limit of Python.
 MAX_DEPTH = 100

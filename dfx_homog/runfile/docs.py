@@ -26,6 +26,7 @@ from dfx_homog.runfile.models import (
 )
 from dfx_homog.runfile.parameters_si import ActivationSI, ElectrodeSI, ParametersSI
 from dfx_homog.runfile.protocol import Output, Protocol, Step, Time
+from dfx_homog.runfile.source import Source
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.voxels import STEPS
 
@@ -34,6 +35,7 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[parameters]", Parameters),
     ("[parameters.negative] and [parameters.positive]", Electrode),
     ("[parameters.activation]", Activation),
+    ("[parameters] from a named set or a BPX file", Source),
     ('[parameters] with units = "SI"', ParametersSI),
     ('[parameters.negative] and [parameters.positive] with units = "SI"', ElectrodeSI),
     ('[parameters.activation] with units = "SI"', ActivationSI),
@@ -82,8 +84,8 @@ microstructures must have the same order and as many dimensions. An image (`imag
 tetrahedra: the reaction takes place on the voxels' faces, whose area is too large (`correct_area`).
 
 Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T (in SI: kelvin), with numbers,
-`+ - * / **`, brackets and `sin cos exp log tanh sqrt sign`, `min(a, b)`, `max(a, b)`; level sets are in x, y, z and pi
-instead, heat exchange (h) in the time t, the place y1 (through the cell, from 0 to 1), y2, y3 (across) and pi.
+`+ - * / **`, brackets and `sin cos exp log tanh sqrt sign cosh`, `min(a, b)`, `max(a, b)`; level sets are in x, y, z
+and pi instead, heat exchange (h) in the time t, the place y1 (through the cell, from 0 to 1), y2, y3 (across) and pi.
 `homogenised` and `convergence` are one-dimensional and know t and y1 only. In SI t is in s; y1, y2, y3 stay in lengths
 of the cell.
 

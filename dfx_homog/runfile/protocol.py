@@ -77,7 +77,7 @@ Current = Annotated[
     float | str,
     Allowed(
         "a number, or a formula in the time t, the place y1, y2, y3 and pi: + - * / **, brackets, sin, cos, exp, log, "
-        "tanh, sqrt, sign, min, max"
+        "tanh, sqrt, sign, cosh, min, max"
     ),
     PlainValidator(_current),
 ]

@@ -32,7 +32,16 @@ def _bpx_file(value: Any, info: ValidationInfo) -> str:
 
 
 class Source(Table):
-    """[parameters]: where parameters come from that are not written out. They are in SI, as if written out here."""
+    """[parameters]: parameters that are not written out.
+
+    The tables [microstructure] of the three regions, [cell] thickness and [parameters] come from the set or file, in SI;
+    every key that the run file gives wins over them, one by one. A microstructure of another geometry is the run file's
+    alone, and with `periods` in [cell] there is no thickness. A radius alone keeps the share of active material. `isothermal`
+    is true unless the run file says false (a BPX file then has to have the heat capacity and conduction, or the run file).
+    v_min and v_max are those of the source, unless the run file gives them or the run starts there. D_L and D_A are those
+    with the source's D_e and t+ at c_e0 and T0, constant in c_e; the conductivity of the electrolyte follows from them. The
+    log says it, with what was not used, and how large 1C is.
+    """
 
     set: SetName | None = Field(default=None, description="a named set of parameters, of a published cell")
     bpx: Annotated[str, Allowed("name of a BPX file, .json"), PlainValidator(_bpx_file)] | None = Field(
@@ -80,6 +89,8 @@ def complete(data: Data, folder: Path) -> tuple[Data, tuple[str, ...]]:
         "cell": _cell(given, data.get("cell", {})),
         "parameters": {"origin": name, **_merged(given.tables["parameters"], own)},
     }
+    if not given.thermal and own.get("isothermal") is False:
+        _require_heat(name, found["microstructure"], data.get("microstructure", {}))
     notes = [f"1C is {given.capacity:.6g} A/m2", *given.notes]
     if not {"D_L", "D_A", "c_e0", "T0"} & own.keys():
         notes.append(f"electrolyte: {given.electrolyte}")
@@ -104,8 +115,15 @@ def _read(keys: Data, folder: Path) -> Source:
 
 def _chosen(source: Source) -> tuple[str, ParameterSet]:
     """What is read, and what it is called."""
-    assert source.set is not None
-    return source.set, SETS[source.set]
+    if source.set is not None:
+        return source.set, SETS[source.set]
+    assert source.bpx is not None
+    from dfx_homog.parameters.bpx_file import read_bpx
+
+    try:
+        return Path(source.bpx).name, read_bpx(Path(source.bpx), source.soc)
+    except BadInput as error:
+        raise BadInput(f"parameters.bpx: {error}") from None
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
@@ -143,6 +161,23 @@ def _number(value: Any, instead: float) -> float:
     """A number > 0, or else another one, since whoever checks the key will refuse the value."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     return float(value) if good else instead
+
+
+def _require_heat(name: str, all_keys: Any, own: Any) -> None:
+    """Raises BadInput unless the user gives K and theta, which the source does not say."""
+    for region in REGIONS if isinstance(all_keys, Mapping) and all_keys.keys() == set(REGIONS) else ():
+        table = own.get(region, {})
+        if not isinstance(table, Mapping) or all_keys[region].get("geometry") not in (
+            "particle",
+            "effective",
+        ):
+            continue
+        for key in ("K", "theta"):
+            if key not in table:
+                raise BadInput(
+                    f"microstructure.{region}.{key}: required with isothermal = false, because {name} does not say it "
+                    "(allowed: a number > 0)"
+                )
 
 
 def _cell(given: ParameterSet, own: Any) -> Any:

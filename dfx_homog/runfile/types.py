@@ -139,6 +139,12 @@ def _absolute_temperature_heat(value: Any) -> float | str:
     return "auto" if value == "auto" else number_in(value)
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 1000 or not value.isprintable():
+        raise ValueError(f"{show(value)} is not a line of text")
+    return value
+
+
 def _condition(value: Any) -> str:
     if value not in CONDITIONS or not isinstance(value, str):
         raise ValueError(f"{show(value)} is not known")
@@ -192,6 +198,7 @@ VoxelMethod = Annotated[
 ]
 _UNITS = Allowed('"dimensionless" or "SI"')
 UnitsNone = Annotated[Literal["dimensionless"], _UNITS, one_of(["dimensionless"])]
+Text = Annotated[str, Allowed("a line of text"), PlainValidator(_text)]
 UnitsSI = Annotated[Literal["SI"], _UNITS, one_of(["SI"])]
 Off = Annotated[Literal[False], Allowed("false in this version"), one_of([False], later=[True])]
 MesoDimension = Annotated[Literal[1], Allowed("1 in this version"), one_of([1], later=[2, 3])]
@@ -222,7 +229,7 @@ Formula = Annotated[
     float | str,
     Allowed(
         "a number, or a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, "
-        "sign, min, max"
+        "sign, cosh, min, max"
     ),
     PlainValidator(formula),
 ]
@@ -230,7 +237,7 @@ Cooling = Annotated[
     float | str,
     Allowed(
         "a number >= 0, or a formula in t, y1, y2, y3 and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, "
-        "sign, min, max"
+        "sign, cosh, min, max"
     ),
     PlainValidator(_time_and_place),
 ]

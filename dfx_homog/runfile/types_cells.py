@@ -140,8 +140,8 @@ Conductivity = Annotated[
 Diffusivity = Annotated[
     float | str | tuple[tuple[float, ...], ...],
     Allowed(
-        "a number, a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, sign, min, "
-        "max; or a symmetric positive definite 2 x 2 (in 3D 3 x 3) tensor as nested lists"
+        "a number, a formula in c = c_s/c_max and T: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, sign, cosh, "
+        "min, max; or a symmetric positive definite 2 x 2 (in 3D 3 x 3) tensor as nested lists"
     ),
     PlainValidator(lambda v: _conductivity(v) if isinstance(v, list | tuple) else formula(v)),
 ]
@@ -196,7 +196,7 @@ CubicLattice = Annotated[
 PositionFormula = Annotated[
     str,
     Allowed(
-        "a formula in x, y, z and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, sign, min, max"
+        "a formula in x, y, z and pi: + - * / **, brackets, sin, cos, exp, log, tanh, sqrt, sign, cosh, min, max"
     ),
     PlainValidator(_position_formula),
 ]

@@ -16,8 +16,8 @@ class ParameterSet:
     """Values of a battery cell as nested tables of a run file with units = "SI".
 
     microstructure: a table for each region; thickness: of the regions, m; parameters: [parameters] without the
-    electrolyte's, which `tables` derives; v_min, v_max: voltage limits, V; capacity: nominal, A h/m2; notes: more
-    for the log
+    electrolyte's, which `tables` derives; v_min, v_max: voltage limits, V; capacity: nominal, A h/m2; thermal:
+    whether the source says K and theta; notes: more for the log
     """
 
     microstructure: Tables
@@ -27,6 +27,7 @@ class ParameterSet:
     v_min: float
     v_max: float
     capacity: float
+    thermal: bool = True
     notes: tuple[str, ...] = ()
 
     @property
