@@ -34,13 +34,13 @@ def _bpx_file(value: Any, info: ValidationInfo) -> str:
 class Source(Table):
     """[parameters]: parameters that are not written out.
 
-    The tables [microstructure] of the three regions, [cell] thickness and [parameters] come from the set or file, in SI;
-    every key that the run file gives wins over them, one by one. A microstructure of another geometry is the run file's
-    alone, and with `periods` in [cell] there is no thickness. A radius alone keeps the share of active material. `isothermal`
-    is true unless the run file says false (a BPX file then has to have the heat capacity and conduction, or the run file).
-    v_min and v_max are those of the source, unless the run file gives them or the run starts there. D_L and D_A are those
-    with the source's D_e and t+ at c_e0 and T0, constant in c_e; the conductivity of the electrolyte follows from them. The
-    log says it, with what was not used, and how large 1C is.
+    The tables [microstructure] of the three regions, [cell] thickness and [parameters] come from the set or file, in
+    SI; every key that the run file gives wins over them, one by one. A microstructure of another geometry is the run
+    file's alone, and with `periods` in [cell] there is no thickness. A radius alone keeps the share of active material.
+    `isothermal` is true unless the run file says false (heat capacity and conduction are then needed, from the BPX file
+    or the run file). v_min and v_max are those of the source, unless the run file gives them or the run starts there.
+    D_L and D_A are those with the source's D_e and t+ at c_e0 and T0, constant in c_e; the conductivity of the
+    electrolyte follows from them. The log says it, with what was not used, and how large 1C is.
     """
 
     set: SetName | None = Field(default=None, description="a named set of parameters, of a published cell")
