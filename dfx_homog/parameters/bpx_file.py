@@ -299,10 +299,10 @@ class _Reader:
         try:
             if not isinstance(given, dict):
                 return Expression.parse(given, ("x",)).substitute("x", variable("c"))
-            formula, error = interpolate(given["x"], given["y"], extend=extend, relative=relative)
+            formula, missed = interpolate(given["x"], given["y"], extend=extend, relative=relative)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"{where}: {error}") from None
-        self.notes.append(f"{where}: a table of {len(given['x'])} points, met within {error:.2g}")
+        self.notes.append(f"{where}: a table of {len(given['x'])} points, met within {missed:.2g}")
         return formula
 
 

@@ -20,7 +20,6 @@ from dfx_homog.runfile.types import (
     Overpotential,
     Positive,
     ReversibleHeat,
-    Text,
     UnitsSI,
     Words,
     number_in,
@@ -90,10 +89,6 @@ class ParametersSI(Table):
     }
 
     units: UnitsSI = Field(description="units of all numbers of the run file")
-    origin: Text | None = Field(
-        default=None,
-        description="where the values come from; written in place of `set` and `bpx`, for the reader",
-    )
     origin: Words | None = Field(
         default=None, description="where the numbers come from, for readers; `set` and `bpx` write it"
     )

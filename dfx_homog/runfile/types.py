@@ -139,12 +139,6 @@ def _absolute_temperature_heat(value: Any) -> float | str:
     return "auto" if value == "auto" else number_in(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 1000 or not value.isprintable():
-        raise ValueError(f"{show(value)} is not a line of text")
-    return value
-
-
 def _condition(value: Any) -> str:
     if value not in CONDITIONS or not isinstance(value, str):
         raise ValueError(f"{show(value)} is not known")
@@ -198,7 +192,6 @@ VoxelMethod = Annotated[
 ]
 _UNITS = Allowed('"dimensionless" or "SI"')
 UnitsNone = Annotated[Literal["dimensionless"], _UNITS, one_of(["dimensionless"])]
-Text = Annotated[str, Allowed("a line of text"), PlainValidator(_text)]
 UnitsSI = Annotated[Literal["SI"], _UNITS, one_of(["SI"])]
 Off = Annotated[Literal[False], Allowed("false in this version"), one_of([False], later=[True])]
 MesoDimension = Annotated[Literal[1], Allowed("1 in this version"), one_of([1], later=[2, 3])]
