@@ -72,18 +72,21 @@ def test_section_of_a_run(tmp_path: Path, dim: int) -> None:
 
 
 def test_sentences(tmp_path: Path) -> None:
-    found = load(run(tmp_path)).homogenised
+    study = load(run(tmp_path))
+    found = study.homogenised
     assert found is not None
-    text = plating_sentence(found, "")
+    text = plating_sentence(study, found, "")
     assert "smallest at <i>t</i> = 0.4, <i>y</i> = (0.36, 0.05): <b>−0.15000</b>" in text
     assert "below zero, where lithium may plate, from <i>t</i> = 0.3 on" in text
     found.columns["plating_min"] += 1.0
     found.columns["plating_y1"][:] = np.nan
-    text = plating_sentence(found, "")
+    text = plating_sentence(study, found, "")
     assert "smallest at <i>t</i> = 0.4: <b>0.85000</b>. It stays above zero" in text
-    assert "hottest at <i>y</i> = (0.7, 0.1): <i>T</i> = 0.044444, 0.00808 above" in hot_sentence(found)
+    assert "hottest at <i>y</i> = (0.7, 0.1): <i>T</i> = 0.044444, 0.00808 above" in hot_sentence(
+        study, found
+    )
     found.columns["hot_y1"][-1] = np.nan
-    assert hot_sentence(found) == ""
+    assert hot_sentence(study, found) == ""
 
 
 def test_heat_over_the_run(tmp_path: Path) -> None:

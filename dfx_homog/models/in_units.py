@@ -45,7 +45,7 @@ def means(units: Units, found: Row) -> Row:
 def column(units: Units, name: str, values: FloatArray, negative: np.ndarray | None = None) -> FloatArray:
     """Values of a field, or of one on Gamma, whose rate needs to know where the negative electrode is."""
     if name != "rate":
-        return units.value(FIELD_KINDS[name], values)
+        return np.asarray(units.value(FIELD_KINDS[name], values))
     assert negative is not None
     return values * np.where(negative, units.factor("reaction_n"), units.factor("reaction_p"))
 

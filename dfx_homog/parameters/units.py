@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from dfx_homog._compat import FloatArray
+import numpy as np
+import numpy.typing as npt
+
 from dfx_homog.parameters.scaling import Scales
 
-Value = TypeVar("Value", float, FloatArray)
+Value = TypeVar("Value", float, npt.NDArray[np.floating[Any]])
 ELECTRODES = {"n": "negative", "p": "positive"}
 
 #: Kinds of quantities and their SI units. A kind that ends in _n or _p has another scale in each electrode.

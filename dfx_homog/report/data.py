@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import tomllib
 import zipfile
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
+from dfx_homog.parameters.units import SYMBOLS
 
 Json = dict[str, Any]
 Array = NDArray[np.float64]
@@ -27,6 +29,7 @@ Array = NDArray[np.float64]
 FIELDS = ("Phi_s", "Phi_e", "c_e", "T", "c_s")  # in the order of tables and legends
 MESH_FIELDS = ("c_s", "Phi_s", "c_e", "Phi_e", "T")  # order of the columns of mesh_values
 MESO_FIELDS = ("Phi_s", "c_e", "Phi_e", "T")  # order of the columns of meso_values
+MICROMETRES = 1e6  # per metre
 REGIONS = ("negative", "separator", "positive")
 
 
@@ -108,6 +111,30 @@ class Study:
         return self.result is not None
 
     @property
+    def in_si(self) -> bool:
+        """Whether the study's numbers are in SI."""
+        table = self.run.get("parameters", {})
+        return isinstance(table, dict) and table.get("units") == "SI"
+
+    def unit(self, kind: str) -> str:
+        """Unit of a kind of quantity (parameters/units.py), of lengths that of pictures and sentences; "" without."""
+        return ("µm" if kind == "length" else SYMBOLS[kind]) if self.in_si else ""
+
+    def label(self, text: str, kind: str) -> str:
+        """Label of an axis."""
+        return f"{text} ({self.unit(kind) or 'dimensionless'})"
+
+    def with_unit(self, text: str, kind: str) -> str:
+        """A title or label with its unit, if there is one."""
+        unit = self.unit(kind)
+        return f"{text} ({unit})" if unit else text
+
+    def quantity(self, number: str, kind: str) -> str:
+        """A number that is already text, with its unit."""
+        unit = self.unit(kind)
+        return f"{number}\u00a0{unit}" if unit else number
+
+    @property
     def tensors(self) -> Json:
         """Effective coefficients by microstructure."""
         result = self.result or {}
@@ -173,12 +200,28 @@ def load(directory: Path) -> Study:
             study.homogenised.label = study.model
     else:
         study.homogenised = _history(directory / "homogenised" / "history.csv", "homogenised")
+    if study.in_si:
+        _in_micrometres(study)
     if not study.tensors and not study.histories and not study.samples:
         raise BadInput(
             f"{directory}: nothing to report on (needed: result.json, history.csv, homogenised/history.csv "
             "or resolved-*/history.csv with at least one row, or samples/*.json)"
         )
     return study
+
+
+def _in_micrometres(study: Study) -> None:
+    """Places along the cell, which are kept in metres, in the lengths of pictures."""
+    for history in study.histories:
+        for name in history.columns:
+            if re.fullmatch(r"(plating|hot)_y\d", name):
+                history.columns[name] = MICROMETRES * history.columns[name]
+    for arrays in (study.arrays, *(level.profiles for level in study.levels)):
+        for name, values in arrays.items():
+            if name in ("meso_y", "meso_ends", "mesh_points", "interface_points") or name.endswith("_y"):
+                arrays[name] = MICROMETRES * values
+            elif name.startswith("cloud_"):
+                arrays[name] = values * np.array([MICROMETRES, 1.0])
 
 
 def _kind(directory: Path, result: Json | None, levels: list[Level]) -> str:

@@ -25,6 +25,11 @@ from dfx_homog.report.style import (
 
 MAPS = (("Phi_e", False), ("Phi_s", True), ("c_e", False), ("c_s", True), ("T", False))
 PROFILES = ("Phi_s", "Phi_e", "c_e", "T")
+FIELD_KINDS = {
+    **dict.fromkeys(("Phi_s", "Phi_e"), "voltage"),
+    **dict.fromkeys(("c_s", "c_e"), "concentration"),
+    "T": "temperature",
+}
 LEVELS_SHOWN = 4  # differences of particles; the finest ones if there are more levels
 
 
@@ -56,7 +61,12 @@ def profiles(study: Study) -> str | None:
             _meso_line(ax, study, name)
         region_names(ax, study)
         region_faces(ax, study)
-        ax.set(xlim=(0, 1), xlabel="$y_1$ (dimensionless)", ylabel=f"{FIELD_TEX[name]} (dimensionless)")
+        ends = region_ends(study) or [0.0, 1.0]
+        ax.set(
+            xlim=(ends[0], ends[-1]),
+            xlabel=study.label("$y_1$", "length"),
+            ylabel=study.label(FIELD_TEX[name], FIELD_KINDS[name]),
+        )
         ax.margins(y=0.05)
     handles: list[Any] = [
         Line2D([], [], color=colours[study.levels.index(lv)], linestyle="", marker="o", label=lv.label)
@@ -75,7 +85,8 @@ def _meso_line(ax: Any, study: Study, name: str) -> None:
     for region, (low, high) in enumerate(pairwise(ends)):
         if name == "Phi_s" and region == 1:
             continue
-        here = (y >= low - 1e-9) & (y <= high + 1e-9)
+        margin = 1e-9 * ends[-1]
+        here = (y >= low - margin) & (y <= high + margin)
         ax.plot(y[here], values[here], color=HOMOGENISED_COLOUR, linewidth=1.1)
 
 
@@ -93,12 +104,13 @@ def maps(study: Study) -> str | None:
         ax = fig.add_subplot(grid[row, 0])
         bars = [fig.add_subplot(grid[row, 1 + k]) for k in range(2 if split else 1)]
         _map(fig, ax, bars, study, name)
-        ax.set(xlim=(left, right), ylim=(bottom, top), ylabel="$y_2$")
-        ax.set_title(f"{FIELD_TEX[name]}, {FIELD_NAME[name]}", loc="left", fontsize=8.5)
+        ax.set(xlim=(left, right), ylim=(bottom, top), ylabel=study.with_unit("$y_2$", "length"))
+        title = study.with_unit(f"{FIELD_TEX[name]}, {FIELD_NAME[name]}", FIELD_KINDS[name])
+        ax.set_title(title, loc="left", fontsize=8.5)
         few_ticks(ax)
         if row < len(MAPS) - 1:
             ax.set_xticklabels([])
-    ax.set_xlabel("$y_1$ (dimensionless)")
+    ax.set_xlabel(study.label("$y_1$", "length"))
     return data_uri(fig, "png", dpi=150)
 
 
@@ -178,14 +190,14 @@ def _particle_row(fig: Any, axes: Any, study: Study, levels: list[Level], name: 
     for ax, values, title in zip(axes, both, titles, strict=False):
         image = _solid(ax, study, name, values, FIELD_MAP["c_s"], norm)
         ax.set_title(title, fontsize=8.5)
-    _bar(fig, image, list(axes[:2]), "$c_s$")
+    _bar(fig, image, list(axes[:2]), study.with_unit("$c_s$", "concentration"))
     for ax, values, level in zip(axes[2:], differences, levels, strict=True):
         image = _solid(ax, study, name, values, "RdBu_r", Normalize(-largest, largest))
         ax.set_title(f"difference, {level.label}", fontsize=8.5)
         ax.set_xlabel(f"largest {tex_power(float(np.nanmax(np.abs(values))))}", fontsize=7.5)
     _bar(fig, image, list(axes[2:]), "resolved − homogenised")
     axes[0].set_ylabel(f"{name}\n$z_2$")
-    axes[0].set_xlabel(f"$z_1$, at $y_1$ = {place:.3g}", fontsize=7.5)
+    axes[0].set_xlabel(f"$z_1$, at $y_1$ = {study.quantity(f'{place:.3g}', 'length')}", fontsize=7.5)
     axes[1].set_xlabel("$z_1$", fontsize=7.5)
     for ax in axes[1:]:
         ax.set_yticklabels([])

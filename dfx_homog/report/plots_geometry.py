@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dfx_homog.report.data import REGIONS, Array, Json, Study, number
+from dfx_homog.report.data import MICROMETRES, REGIONS, Array, Json, Study, number
 from dfx_homog.report.geometry import SOLID, outlines
 from dfx_homog.report.style import (
     EDGE_COLOUR,
@@ -81,7 +81,8 @@ def resolved_mesh(study: Study) -> str | None:
     fig = figure(WIDTH, min(height, 6.0) + 0.95)
     ax = fig.add_subplot()
     _phases(ax, corners, study.arrays["mesh_phase"], 0.3, raster=True)
-    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel="$y_1$ (dimensionless)", ylabel="$y_2$")
+    ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=study.label("$y_1$", "length"))
+    ax.set_ylabel(study.with_unit("$y_2$", "length"))
     few_ticks(ax)
     region_names(ax, study)
     _phase_legend(fig)
@@ -100,10 +101,17 @@ def region_ends(study: Study) -> list[float]:
     ends = study.arrays.get("meso_ends")
     if ends is not None and len(ends) == 4:
         return [float(e) for e in ends]
-    periods = study.run.get("cell", {}).get("periods", [])
-    if len(periods) == 3 and sum(periods) > 0:
-        return [float(e) for e in np.concatenate([[0], np.cumsum(periods)]) / sum(periods)]
-    return []
+    cell = study.run.get("cell", {})
+    widths = cell.get("periods", cell.get("thickness", []))
+    if len(widths) != 3 or not sum(widths) > 0:
+        return []
+    whole = 1.0
+    if study.in_si:
+        length = number((study.result or {}).get("scales", {}).get("L"))
+        if length is None:
+            return []  # there is no result yet
+        whole = MICROMETRES * length
+    return [float(e) for e in whole * np.concatenate([[0], np.cumsum(widths)]) / sum(widths)]
 
 
 def region_faces(ax: Any, study: Study) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from dfx_homog.report.data import Array, History, Study
 from dfx_homog.report.geometry import SOLID, outlines
 from dfx_homog.report.plots_geometry import few_ticks, region_faces
-from dfx_homog.report.plots_time import TIME_LABEL, legend_of_models, lines
+from dfx_homog.report.plots_time import TIME, legend_of_models, lines
 from dfx_homog.report.style import EMPTY_COLOUR, WIDTH, data_uri, figure
 
 ELECTRODE_COLOUR = {"n": "#0072B2", "p": "#D55E00"}
@@ -55,11 +55,15 @@ def rates(study: Study) -> str | None:
         return None
     fig = figure(WIDTH, 3.0)
     left, middle, right = fig.subplots(1, 3)
-    for ax, name, label in ((left, "rate", "$j = Gg$"), (middle, "eta", r"$\eta$")):
+    current = "$j$" if study.in_si else "$j = Gg$"
+    for ax, name, label, kind in (
+        (left, "rate", current, "current"),
+        (middle, "eta", r"$\eta$", "voltage"),
+    ):
         for e, colour in ELECTRODE_COLOUR.items():
             _band(ax, history, name, e, colour)
         ax.axhline(0, color="#888888", linewidth=0.7)
-        ax.set(xlabel=TIME_LABEL, ylabel=f"{label} (dimensionless)")
+        ax.set(xlabel=study.label(TIME, "time"), ylabel=study.label(label, kind))
     left.set_title("Reaction current density")
     middle.set_title("Overpotential")
     left.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
@@ -91,7 +95,7 @@ def _heterogeneity(ax: Any, study: Study) -> None:
                 linewidth=1.6 if one else width,
                 label=ELECTRODE_NAME[e] if one else None,
             )
-    ax.set(title="Heterogeneity index", xlabel=TIME_LABEL, ylabel="std over |mean| of $j$ (%)")
+    ax.set(title="Heterogeneity index", xlabel=study.label(TIME, "time"), ylabel="std over |mean| of $j$ (%)")
     ax.set_ylim(bottom=0)
     if len(drawn) > 1:
         _legend_beside(ax, drawn)
@@ -130,7 +134,7 @@ def plating(study: Study) -> str | None:
         color="#B00020",
         fontsize=7.5,
     )
-    ax.set(xlabel=TIME_LABEL, ylabel=r"min of $\Phi_s - \Phi_e$ (dimensionless)")
+    ax.set(xlabel=study.label(TIME, "time"), ylabel=study.label(r"min of $\Phi_s - \Phi_e$", "voltage"))
     legend_of_models(fig, drawn)
     return data_uri(fig)
 
@@ -155,7 +159,11 @@ def heat(study: Study) -> str | None:
         up, down = up + above, down + below
     ax.plot(time, up + down, color="#000000", linewidth=1.3, label="sum")
     ax.axhline(0, color="#444444", linewidth=0.7)
-    ax.set(xlabel=TIME_LABEL, ylabel="heat per collector area\n(dimensionless)", xlim=(time[0], time[-1]))
+    ax.set(
+        xlabel=study.label(TIME, "time"),
+        ylabel=study.label("heat per collector area\n", "heat"),
+        xlim=(time[0], time[-1]),
+    )
     fig.legend(loc="outside right upper", reverse=True)
     return data_uri(fig)
 
@@ -224,8 +232,8 @@ def _in_plane(study: Study, points: Array) -> str:
     ax.set(
         xlim=(left, right),
         ylim=(bottom - margin, top + margin),
-        xlabel="$y_1$ (dimensionless)",
-        ylabel="$y_2$",
+        xlabel=study.label("$y_1$", "length"),
+        ylabel=study.with_unit("$y_2$", "length"),
     )
     ax.set_aspect("equal")
     ax.grid(False)
@@ -252,7 +260,7 @@ def _in_space(study: Study, points: Array) -> str:
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), yticks=(), zticks=())
     ax.set_box_aspect(size, zoom=2.4 * size[0] / (size[0] + 1.6 * size[1]))
     ax.view_init(elev=20, azim=-68)
-    ax.set_xlabel("$y_1$ (dimensionless)", labelpad=16)
+    ax.set_xlabel(study.label("$y_1$", "length"), labelpad=16)
     ax.tick_params(labelsize=7, pad=1)
     ax.locator_params(axis="x", nbins=6)
     _bars(fig, images, [fig.add_subplot(grid[k]) for k in (1, 2)])

@@ -10,7 +10,7 @@ from dfx_homog.report.data import Array, History, Study
 from dfx_homog.report.style import HOMOGENISED_COLOUR, WIDTH, data_uri, figure, level_colours
 
 DASH = (0, (5, 2))
-TIME_LABEL = "time $t$ (dimensionless)"
+TIME = "time $t$"
 
 
 def lines(study: Study) -> list[tuple[History, Any, str | tuple[Any, ...]]]:
@@ -41,7 +41,7 @@ def voltage(study: Study) -> str | None:
     compare = study.homogenised is not None and study.homogenised.rows > 1 and len(drawn) > 1
     if not compare:
         fig = figure(WIDTH * 0.75, 3.2)
-        _voltage_lines(fig.add_subplot(), drawn)
+        _voltage_lines(fig.add_subplot(), study, drawn)
         return data_uri(fig)
     fig = figure(WIDTH, 3.3)
     left, middle, right = fig.subplots(1, 3, width_ratios=(1.25, 1, 1))
@@ -54,14 +54,14 @@ def voltage(study: Study) -> str | None:
 def voltage_panel(ax: Any, study: Study) -> None:
     """V(t) of all models with the last time steps enlarged."""
     drawn = lines(study)
-    _voltage_lines(ax, drawn)
+    _voltage_lines(ax, study, drawn)
     _zoom(ax, drawn)
 
 
-def _voltage_lines(ax: Any, drawn: list[Any]) -> None:
+def _voltage_lines(ax: Any, study: Study, drawn: list[Any]) -> None:
     for history, colour, dash in drawn:
         ax.plot(history["time"], history["voltage"], color=colour, linestyle=dash, label=history.label)
-    ax.set(xlabel=TIME_LABEL, ylabel="voltage $V$ (dimensionless)")
+    ax.set(xlabel=study.label(TIME, "time"), ylabel=study.label("voltage $V$", "voltage"))
     if len(drawn) > 1:
         ax.legend(loc="lower left")
 
@@ -101,9 +101,12 @@ def _differences(study: Study, plain: Any, scaled: Any) -> None:
     for ax in (plain, scaled):
         ax.axhline(0, color="#888888", linewidth=0.7)
         ax.margins(y=0.1)
-        ax.set_xlabel(TIME_LABEL)
-    plain.set(title="Resolved minus homogenised", ylabel=r"$10^3\,(V_\delta - V_0)$")
-    scaled.set(title="The same over $\\delta$", ylabel=r"$10^3\,(V_\delta - V_0)/\delta$")
+        ax.set_xlabel(study.label(TIME, "time"))
+    unlike = (r"$V_\delta - V_0$", r"$(V_\delta - V_0)/\delta$")
+    thousandth = (r"$10^3\,(V_\delta - V_0)$", r"$10^3\,(V_\delta - V_0)/\delta$")
+    labels = [f"{text} (mV)" for text in unlike] if study.in_si else thousandth
+    plain.set(title="Resolved minus homogenised", ylabel=labels[0])
+    scaled.set(title="The same over $\\delta$", ylabel=labels[1])
 
 
 def state(study: Study) -> str | None:
@@ -112,9 +115,12 @@ def state(study: Study) -> str | None:
     if not drawn:
         return None
     fig = figure(WIDTH, 2.9)
-    bands = (("$T$", "T_min", "T_max", "T_mean"), ("$c_e$", "c_e_min", "c_e_max", ""))
+    bands = (
+        ("$T$", "T_min", "T_max", "T_mean", "temperature"),
+        ("$c_e$", "c_e_min", "c_e_max", "", "concentration"),
+    )
     axes = fig.subplots(1, 3)
-    for ax, (symbol, low, high, mean) in zip(axes, bands, strict=False):
+    for ax, (symbol, low, high, mean, kind) in zip(axes, bands, strict=False):
         for history, colour, dash in drawn:
             time = history["time"]
             for name in (low, high):
@@ -123,14 +129,14 @@ def state(study: Study) -> str | None:
                 ax.plot(time, history[mean], color=colour, linestyle=dash, linewidth=2.2)
             if len(drawn) == 1:
                 ax.fill_between(time, history[low], history[high], color=colour, alpha=0.12, linewidth=0)
-        ax.set(xlabel=TIME_LABEL, ylabel=f"{symbol} (dimensionless)")
+        ax.set(xlabel=study.label(TIME, "time"), ylabel=study.label(symbol, kind))
     axes[0].set_title("Temperature: mean, extremes")
     axes[1].set_title("Electrolyte: extremes of $c_e$")
     for history, colour, dash in drawn:
         axes[2].plot(history["time"], history["soc_n"], color=colour, linestyle=dash)
         axes[2].plot(history["time"], history["soc_p"], color=colour, linestyle=dash, linewidth=2.2)
     _name_ends(axes[2], drawn[-1][0])
-    axes[2].set(xlabel=TIME_LABEL, ylabel=r"mean $c_s/c_{\max}$", title="State of charge")
+    axes[2].set(xlabel=study.label(TIME, "time"), ylabel=r"mean $c_s/c_{\max}$", title="State of charge")
     legend_of_models(fig, drawn)
     return data_uri(fig)
 
@@ -188,7 +194,7 @@ def conservation(study: Study) -> str | None:
             color="#B00020",
             fontsize=7.5,
         )
-        ax.set(xlabel=TIME_LABEL, title=name.capitalize())
+        ax.set(xlabel=study.label(TIME, "time"), title=name.capitalize())
         if np.isnan(drawn[0][0][f"{name}_error"][1:]).all():
             ax.text(0.5, 0.5, "does not apply", transform=ax.transAxes, ha="center", color="#777777")
     axes[0].set(ylabel="relative error", ylim=(5e-18, max(1e-7, 10 * top)))
@@ -210,15 +216,17 @@ def solver(study: Study) -> str | None:
         axes[1].plot(time, history.krylov_per_newton(), color=colour, linestyle=dash)
         if not sized:
             axes[2].plot(time, history["seconds"][1:], color=colour, linestyle=dash)
-    axes[0].set(title="Newton iterations a step", xlabel=TIME_LABEL, ylabel="iterations")
-    axes[1].set(title="Krylov iterations a Newton step", xlabel=TIME_LABEL, ylabel="mean iterations")
+    axes[0].set(title="Newton iterations a step", xlabel=study.label(TIME, "time"), ylabel="iterations")
+    axes[1].set(
+        title="Krylov iterations a Newton step", xlabel=study.label(TIME, "time"), ylabel="mean iterations"
+    )
     for ax in axes[:2]:
         ax.set_ylim(0, max(1.25 * ax.get_ylim()[1], 5))
         ax.yaxis.get_major_locator().set_params(integer=True)
     if sized:
         _growth(axes[2], sized)
     else:
-        axes[2].set(title="Wall time of a step", xlabel=TIME_LABEL, ylabel="seconds")
+        axes[2].set(title="Wall time of a step", xlabel=study.label(TIME, "time"), ylabel="seconds")
         axes[2].set_ylim(bottom=0)
     legend_of_models(fig, drawn)
     return data_uri(fig)

@@ -36,10 +36,11 @@ def problem(study: Study, numbers: Numbered) -> str:
             plots_geometry.resolved_mesh(study),
             "coarsest resolved mesh",
             f"The coarsest resolved mesh{_coarsest(study)}: every particle is meshed, by tiling of the "
-            "unit cells. Collectors at <i>y</i>₁ = 0 (negative) and <i>y</i>₁ = 1 (positive); no flux "
+            "unit cells. Collectors at the left (negative) and the right (positive); no flux "
             "passes the ends of the solid at the separator.",
         ),
         tables_input.parameters(study, numbers),
+        tables_input.groups(study, numbers),
     ]
     return section(
         "problem", "The problem" if study.kind not in ("cell", "rve") else "Microstructures", *parts
@@ -53,7 +54,7 @@ def coefficients(study: Study, numbers: Numbered) -> str:
     return section(
         "coefficients",
         "Effective coefficients",
-        tables_effective.effective(study.tensors, numbers),
+        tables_effective.effective(study, numbers),
         numbers.figure(
             plots_geometry.tensor_bounds(study.tensors),
             "effective tensors and bounds",
@@ -97,7 +98,8 @@ def voltage(study: Study, numbers: Numbered) -> str:
 
 def fields(study: Study, numbers: Numbered) -> str:
     """Profiles, maps and particles at the final time; empty without arrays."""
-    moment = f"<i>t</i> = {short(max((float(h['time'][-1]) for h in study.histories), default=None))}"
+    last = short(max((float(h["time"][-1]) for h in study.histories), default=None))
+    moment = f"<i>t</i> = {study.quantity(last, 'time')}"
     line = "the black line is the homogenised model. The clouds close in on the line as δ falls."
     if "meso_y" not in study.arrays:
         line = "the homogenised model’s fields come with the result."

@@ -38,7 +38,7 @@ def interface(study: Study, numbers: Numbered) -> str:
             + (f" (coarsest level, {study.levels[0].label})" if study.levels else "")
             + ". One row of unit cells.",
         ),
-        f"<p>{plating_sentence(history, of)}</p>",
+        f"<p>{plating_sentence(study, history, of)}</p>",
         numbers.figure(
             plots_interface.plating(study),
             "smallest potential difference on the negative surface over time",
@@ -57,48 +57,54 @@ def interface(study: Study, numbers: Numbered) -> str:
             narrow=True,
         ),
         heat_table(study, history, numbers, of),
-        f"<p>{hot_sentence(history)}</p>",
+        f"<p>{hot_sentence(study, history)}</p>",
     ]
     return section("surfaces", "On the particle surfaces", *parts)
 
 
-def _place(history: History, name: str, row: int) -> str:
+def _place(study: Study, history: History, name: str, row: int) -> str:
     found = [history[f"{name}_y{i}"][row] for i in (1, 2, 3) if f"{name}_y{i}" in history.columns]
     if not found or not np.isfinite(found).all():
         return ""
     text = ", ".join(short(float(v), 4) for v in found)
-    return f"<i>y</i>₁ = {text}" if len(found) == 1 else f"<i>y</i> = ({text})"
+    text = study.quantity(text if len(found) == 1 else f"({text})", "length")
+    return f"<i>y</i>₁ = {text}" if len(found) == 1 else f"<i>y</i> = {text}"
 
 
-def plating_sentence(history: History, of: str) -> str:
+def plating_sentence(study: Study, history: History, of: str) -> str:
     """Where and when Phi_s - Phi_e is smallest, and whether it falls below zero."""
     values, time = history["plating_min"], history["time"]
     if not np.isfinite(values).any():
         return ""
     row = int(np.nanargmin(values))
-    place = _place(history, "plating", row)
+    place = _place(study, history, "plating", row)
     text = (
-        f"Φ<sub>s</sub> − Φ<sub>e</sub> on the negative surface{of} is smallest at <i>t</i> = {short(float(time[row]))}"
-        f"{f', {place}' if place else ''}: <b>{fixed(float(values[row]), 5)}</b>. "
+        f"Φ<sub>s</sub> − Φ<sub>e</sub> on the negative surface{of} is smallest at <i>t</i> = {_time(study, time[row])}"
+        f"{f', {place}' if place else ''}: <b>{study.quantity(fixed(float(values[row]), 5), 'voltage')}</b>. "
     )
     below = np.flatnonzero(values < 0)
     if len(below):
         return (
             text
-            + f"It is below zero, where lithium may plate, from <i>t</i> = {short(float(time[below[0]]))} on."
+            + f"It is below zero, where lithium may plate, from <i>t</i> = {_time(study, time[below[0]])} on."
         )
     return text + "It stays above zero: no place at which lithium may plate."
 
 
-def hot_sentence(history: History) -> str:
+def _time(study: Study, time: float) -> str:
+    return study.quantity(short(float(time)), "time")
+
+
+def hot_sentence(study: Study, history: History) -> str:
     """Where it is hottest at the end; empty for an isothermal run."""
-    place = _place(history, "hot", -1)
+    place = _place(study, history, "hot", -1)
     if not place:
         return ""
     spread = float(history["T_max"][-1] - history["T_min"][-1])
     return (
-        f"At the end it is hottest at {place}: <i>T</i> = {short(float(history['T_max'][-1]), 5)}, "
-        f"{short(spread, 3)} above the coldest place."
+        f"At the end it is hottest at {place}: <i>T</i> = "
+        f"{study.quantity(short(float(history['T_max'][-1]), 5), 'temperature')}, "
+        f"{study.quantity(short(spread, 3), 'temperature')} above the coldest place."
     )
 
 
@@ -121,7 +127,8 @@ def heat_table(study: Study, history: History, numbers: Numbered, of: str) -> st
     sums = [sum(places.get(p, 0.0) for places in found.values()) for p in PLACES]
     rows.append(["all", *[short(s, 4) for s in sums], short(total, 4), _percent(total, total)])
     caption = (
-        f"Heat by mechanism and region{of}, integrated over the run, per area of the collector (dimensionless). "
+        f"Heat by mechanism and region{of}, integrated over the run, per area of the collector "
+        f"({study.unit('energy') or 'dimensionless'}). "
         "Negative: it cools."
     )
     return table(["", *PLACES.values(), "all", "share"], rows, caption=numbers.caption(caption))

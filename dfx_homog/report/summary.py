@@ -88,10 +88,10 @@ def _convergence(study: Study, rows: dict[tuple[str, str], OrderRow]) -> str:
     text = (
         f"The resolved model was solved with {' and '.join(_listed([str(lv.count) for lv in levels]))} "
         "unit cells through the thickness and compared with its homogenised limit"
-        + (f" at <i>t</i> = {short(float(time))}." if time is not None else ".")
+        + (f" at <i>t</i> = {study.quantity(short(float(time)), 'time')}." if time is not None else ".")
     )
     if order is not None:
-        text += f" The voltage differs by {power(finest)} on the finest level"
+        text += f" The voltage differs by {study.quantity(power(finest), 'voltage')} on the finest level"
         text += f" and converges with order {fixed(order, 2)} (theory: 1)"
         text += f"; the fields converge in L² with orders {_span(l2)} (theory: 1)." if l2 else "."
     if layer and inner:
@@ -107,8 +107,9 @@ def _convergence(study: Study, rows: dict[tuple[str, str], OrderRow]) -> str:
             else ""
         )
         text += (
-            f" Extrapolated to δ = 0 the resolved voltage is {fixed(limit, 6)}, the homogenised one "
-            f"{fixed(value, 6)}: they differ by {power(difference)}{closer}."
+            f" Extrapolated to δ = 0 the resolved voltage is {study.quantity(fixed(limit, 6), 'voltage')}, "
+            f"the homogenised one {study.quantity(fixed(value, 6), 'voltage')}: they differ by "
+            f"{study.quantity(power(difference), 'voltage')}{closer}."
         )
     text += sections_losses.in_short(study)
     return f'<p class="lead">{text}</p>' + tiles(_tiles(study, order, l2, difference))
@@ -128,7 +129,10 @@ def _tiles(
             fixed(min(l2), 2) if l2 else "–",
             "lowest L² order of Φ<sub>s</sub>, Φ<sub>e</sub>, <i>c</i><sub>e</sub>, <i>T</i>; theory 1",
         ),
-        (power(difference), "resolved <i>V</i> extrapolated to δ\u00a0=\u00a00, minus homogenised <i>V</i>"),
+        (
+            study.quantity(power(difference), "voltage"),
+            "resolved <i>V</i> extrapolated to δ\u00a0=\u00a00, minus homogenised <i>V</i>",
+        ),
     ]
     found += _quality(study)
     unknowns = integer(number(study.levels[-1].result.get("dofs")))
@@ -180,13 +184,16 @@ def _single(study: Study) -> str:
         return ""
     planned = study.planned_steps()
     of = f" of {planned}" if planned and not study.finished else ""
+
+    def last(name: str, kind: str, digits: int = 5) -> str:
+        return study.quantity(short(number(float(history[name][-1])), digits), kind)
+
     text = (
         f"{'Resolved' if study.model == 'resolved' else 'Homogenised' if study.model == 'homogenised' else 'One'} "
-        f"model, {history.steps}{of} time steps to <i>t</i> = {short(float(history['time'][-1]))}: "
-        f"<i>V</i> = {fixed(number(float(history['voltage'][-1])), 6)}, mean <i>T</i> = "
-        f"{short(number(float(history['T_mean'][-1])), 5)}, <i>c</i><sub>e</sub> between "
-        f"{short(number(float(history['c_e_min'][-1])), 5)} and "
-        f"{short(number(float(history['c_e_max'][-1])), 5)}."
+        f"model, {history.steps}{of} time steps to <i>t</i> = {last('time', 'time')}: "
+        f"<i>V</i> = {study.quantity(fixed(number(float(history['voltage'][-1])), 6), 'voltage')}, mean <i>T</i> = "
+        f"{last('T_mean', 'temperature')}, <i>c</i><sub>e</sub> between {last('c_e_min', 'concentration')} and "
+        f"{last('c_e_max', 'concentration')}."
     )
     text += sections_losses.in_short(study)
     result = study.result or {}

@@ -17,6 +17,15 @@ NORM_HEADING = {
     "h1_corrected": "H¹ seminorm, with first-order corrector",
     "h1_corrected_interior": "H¹ seminorm, with first-order corrector, interior",
 }
+#: Kinds of what the table of a single run shows at the start and at the end.
+FINAL_KINDS = {
+    "time": "time",
+    "current": "current",
+    "voltage": "voltage",
+    **dict.fromkeys(("T_mean", "T_min", "T_max"), "temperature"),
+    **dict.fromkeys(("c_e_min", "c_e_max"), "concentration"),
+    **dict.fromkeys(("soc_n", "soc_p"), "number"),
+}
 MEANS = {
     "voltage": "voltage <i>V</i>",
     "T_mean": "mean <i>T</i>",
@@ -169,7 +178,10 @@ def final_state(study: Study, numbers: Numbered) -> str:
         "soc_p": "mean <i>c</i><sub>s</sub>/<i>c</i><sub>max</sub>, positive",
     }
     rows: Rows = [
-        [text, short(number(float(history[n][0])), 6), short(number(float(history[n][-1])), 6)]
+        [
+            text,
+            *[study.quantity(short(number(float(history[n][k])), 6), FINAL_KINDS[n]) for k in (0, -1)],
+        ]
         for n, text in names.items()
     ]
     return table(
@@ -184,7 +196,7 @@ def progress(study: Study, numbers: Numbered) -> str:
         [
             h.label,
             f"{h.steps} of {planned}" if planned else str(h.steps),
-            short(number(float(h["time"][-1])), 5),
+            study.quantity(short(number(float(h["time"][-1])), 5), "time"),
         ]
         for h in study.histories
     ]

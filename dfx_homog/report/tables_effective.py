@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import Any
 
-from dfx_homog.report.data import Json, number
+from dfx_homog.report.data import Json, Study, number
 from dfx_homog.report.html import Cells, Numbered, Rows, matrix, table
 from dfx_homog.report.plots_geometry import two_phases
 from dfx_homog.report.style import duration, fixed, integer, power, short
@@ -56,9 +56,12 @@ def _bounds(entry: Json, tensor: str, low: str, high: str) -> str:
     return f"{short(number(limits.get(low)), 5)} to {short(number(limits.get(high)), 5)}"
 
 
-def effective(tensors: Json, numbers: Numbered) -> str:
+def effective(study: Study, numbers: Numbered) -> str:
     """Effective tensors with bounds, tortuosity and the Hill-Mandel residual, one column per microstructure."""
-    caption = numbers.caption(EFFECTIVE_CAPTION)
+    tensors = study.tensors
+    surface = "1/(unit-cell length)" if study.kind == "cell" else "1/m"
+    units = f" <b>S</b> is in S/m, <b>K</b> in W/(m K), θ in J/(m³ K), <i>a</i> in {surface}." * study.in_si
+    caption = numbers.caption(EFFECTIVE_CAPTION + units)
     parts = []
     wide = any(e.get("dim") == 3 for e in tensors.values())
     for chunk in chunks(tensors, COLUMNS_3D if wide else COLUMNS):

@@ -23,6 +23,10 @@ REGION_KEYS = {
     "D_s": "diffusivity in the solid, <i>D</i><sub>s</sub>",
     "G": "exchange over applied current, <i>G</i>",
     "C": "double-layer capacitance, <i>C</i>",
+    "rate constant": "reaction rate constant, <i>K</i>",
+    "C_dl": "double-layer capacitance, <i>C</i><sub>dl</sub>",
+    "dUdT": "entropy change, d<i>U</i>/d<i>T</i>",
+    "unit_cell_length": "length of the unit cell, <i>l</i>",
     "beta": "symmetry factor, β",
     "c_max": "largest concentration, <i>c</i><sub>max</sub>",
     "c_s0": "initial concentration, <i>c</i><sub>s</sub>(0)",
@@ -36,6 +40,7 @@ GLOBAL_KEYS = {
     "D_A": "diffusivity of anions, <i>D</i><sub>A</sub>",
     "mu_L": "mobility of lithium ions, μ<sub>L</sub>",
     "mu_A": "mobility of anions, μ<sub>A</sub>",
+    "T0": "reference temperature, <i>T</i>₀",
     "lambda": "potential over thermal voltage, λ",
     "gamma": "scaled temperature rise, γ",
     "h": "heat exchange at the collectors, <i>h</i>",
@@ -46,6 +51,18 @@ GLOBAL_KEYS = {
     "isothermal": "isothermal",
     "c_e0": "initial concentration, <i>c</i><sub>e</sub>(0)",
     "overpotential": "overpotential",
+}
+SCALES = {
+    "L": "length of the cell, <i>L</i> (m)",
+    "l_n": "unit cell or radius, negative electrode, <i>l</i> (m)",
+    "l_p": "unit cell or radius, positive electrode, <i>l</i> (m)",
+    "c0": "concentration, <i>c</i>₀ (mol/m³)",
+    "Phi0": "potential, Φ₀ (V)",
+    "i0": "current density, <i>i</i>₀ (A/m²)",
+    "T0": "temperature, <i>T</i>₀ (K)",
+    "rho_cp0": "heat capacity, ρ₀<i>c</i><sub>p0</sub> (J/(m³ K))",
+    "t0": "time, <i>t</i>₀ = F<i>c</i>₀<i>L</i>/<i>i</i>₀ (s)",
+    "DeltaT": "temperature rise, Δ<i>T</i> (K)",
 }
 COLUMNS = 4  # of regions or microstructures in one table
 
@@ -90,7 +107,9 @@ def parameters(study: Study, numbers: Numbered) -> str:
     columns = _tables_of(micro, names)
     physics = study.run.get("parameters", {})
     for name, extra in _tables_of(physics, names).items():
-        columns[name] = {**columns.get(name, {}), **extra}
+        # the microstructure has a K too
+        own = {"rate constant" if key == "K" else key: value for key, value in extra.items()}
+        columns[name] = {**columns.get(name, {}), **own}
     units = "as given in the run file (SI)" if physics.get("units") == "SI" else "dimensionless"
     caption = numbers.caption(f"Microstructures and coefficients; all values are {units}.") if columns else ""
     parts = []
@@ -105,6 +124,27 @@ def parameters(study: Study, numbers: Numbered) -> str:
         parts.append(table(["", *[escape(n) for n in chunk]], rows, caption=caption))
         caption = ""
     return "".join(parts) + (_whole(study, numbers) if study.kind not in ("cell", "rve") else "")
+
+
+def groups(study: Study, numbers: Numbered) -> str:
+    """Scales of a run in SI, and the dimensionless groups that the models see; empty for other runs."""
+    result = study.result or {}
+    scales, found = result.get("scales", {}), result.get("groups", {})
+    if not scales or not found:
+        return ""
+    rows: Rows = ["scales"]
+    rows += [[SCALES[key], _value(value), ""] for key, value in scales.items() if key in SCALES]
+    rows += ["groups of the cell"]
+    rows += [[GLOBAL_KEYS[key], _value(value), ""] for key, value in found.items() if key in GLOBAL_KEYS]
+    both = [found.get(name, {}) for name in ("negative", "positive")]
+    rows += ["groups of the electrodes"]
+    keys = {"delta": "unit cell or particle over cell, δ", **REGION_KEYS}
+    rows += [[keys[key], *[_value(e.get(key)) for e in both]] for key in both[0] if key in keys]
+    caption = numbers.caption(
+        "Scales of the run, and the dimensionless groups that the models are solved with. Results in SI do not "
+        "depend on the choice of the scales."
+    )
+    return table(["", "value, or negative electrode", "positive electrode"], rows, caption=caption)
 
 
 def _whole(study: Study, numbers: Numbered) -> str:

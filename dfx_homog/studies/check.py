@@ -128,6 +128,7 @@ def tile_unknowns(cell: UnitCell, *, inert: bool, isothermal: bool) -> int:
 def describe(run: Run) -> str:
     """The report of `check`. Raises BadInput for a microstructure that cannot be meshed."""
     # only here: refusing a run file must not wait for DOLFINx
+    from dfx_homog.models import in_units
     from dfx_homog.studies import regions
     from dfx_homog.studies.setup import Problem
     from dfx_homog.studies.stages import step_count
@@ -158,7 +159,9 @@ def describe(run: Run) -> str:
         else:
             lines.append(_describe_voxels(run, name))
     if models and cells is not None:
-        lines += regions.lines(regions.geometry(run, cells))
+        found = problem.scaled(cells)
+        lines += regions.lines(in_units.geometry(found.units, regions.geometry(run, cells)))
+        lines += found.twin.lines() if found.twin else []
     if not reasons["rve"]:
         lines.append(_describe_samples(run))
     if models:
@@ -173,17 +176,20 @@ def _describe_time(run: Run, count: int | None) -> str:
     early = any(step.until for step in protocol.steps) or any(
         limit is not None for limit in (protocol.v_min, protocol.v_max, protocol.T_max)
     )
-    most = "at most " if early else ""
+    most, unit = "at most " if early else "", " s" if run.in_si else ""
+    dt = f"{time.dt:g}{unit}"
     if time.adaptive:
-        steps = f"steps chosen for a local error of {time.tolerance:g}, {time.dt:g} tried first, their number unknown"
+        steps = (
+            f"steps chosen for a local error of {time.tolerance:g}, {dt} tried first, their number unknown"
+        )
     elif count is None:
-        steps = f"steps of {time.dt:g}, their number unknown"
+        steps = f"steps of {dt}, their number unknown"
     else:
-        steps = f"{most}{count} steps of at most {time.dt:g}"
+        steps = f"{most}{count} steps of at most {dt}"
     end = (
         "to conditions without a limit in time"
         if protocol.longest is None
-        else f"to t = {protocol.longest:g}"
+        else f"to t = {protocol.longest:g}{unit}"
     )
     return f"time: {steps} {end}{' or a limit before' if early and protocol.longest is not None else ''}, {time.scheme}"
 

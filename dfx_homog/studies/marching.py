@@ -354,7 +354,8 @@ class Marching:
             f"{self.label}, step {step.index}: Newton {hop.info.newton}, Krylov {hop.info.krylov}, "
             f"residual {hop.info.residual:.1e}, energy error {row['energy_error']:.1e}"
         )
-        words = f"t = {row['time']:.4g}  V = {row['voltage']:.5f}"
+        seconds, volts = (self.units.symbol(kind) for kind in ("time", "voltage"))
+        words = f"t = {row['time']:.4g} {seconds}".rstrip() + f"  V = {row['voltage']:.5f} {volts}".rstrip()
         if hop.limit is not None:
             words += f"  ({hop.limit.said(self.units)})"
         self.log.step(self.label, step.index, self.total, words)
