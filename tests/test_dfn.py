@@ -6,17 +6,13 @@ from pathlib import Path
 
 import pytest
 from mpi4py import MPI
-from wavy import build, follow
+from si import solve
 
 from dfx_homog.errors import BadInput
-from dfx_homog.parameters.scaling import Scales
 from dfx_homog.runfile import Run, load, require
-from dfx_homog.studies.march import march
-from dfx_homog.studies.progress import Log
+from dfx_homog.studies.setup import Problem
 
 FILE = Path(__file__).resolve().parents[1] / "runs" / "dfn-lgm50.toml"
-#: Of the run file: 85.2, 12 and 75.6 um, 1 mol/l, 1 V, 1C.
-SCALES = Scales(L=172.8e-6, c0=1000.0, Phi0=1.0, i0=48.685492, T0=298.15, rho_cp0=1e6)
 #: V at t in s, to 1e-6, of `lgm50-1C`, and the end of its discharge to 1e-3 s.
 REFERENCE = {0.0: 4.045911, 60.0: 3.968880, 600.0: 3.843999, 1800.0: 3.544490, 3000.0: 3.268637}
 END = 3562.674
@@ -31,22 +27,15 @@ def lgm50(*overrides: str) -> Run:
     ("tolerance", "elements", "volts", "seconds"),
     [(1e-4, 10, 2e-5, 0.05), pytest.param(1e-6, 20, 1e-6, 2e-3, marks=pytest.mark.slow)],
 )
-def test_voltage_of_lgm50(
-    tolerance: float, elements: int, volts: float, seconds: float, tmp_path: Path
-) -> None:
+def test_voltage_of_lgm50(tolerance: float, elements: int, volts: float, seconds: float) -> None:
     """The distance to the reference falls with the tolerance, to its own digits."""
     run = lgm50(f"time.tolerance={tolerance}", f"homogenised.elements={elements}")
-    model = build(run, "homogenised", MPI.COMM_WORLD)
-    folder = MPI.COMM_WORLD.bcast(tmp_path, root=0)
-    with Log(MPI.COMM_WORLD, folder, quiet=True) as log:
-        times = run.output.times
-        result = march(model, run, folder / "history.csv", log, "test", outputs=times or ())
-    model.destroy()
+    result, _ = solve(run, "homogenised")
     for t, V in REFERENCE.items():
-        row = min(result.rows, key=lambda r: abs(r["time"] * SCALES.t0 - t))
-        assert row["time"] * SCALES.t0 == pytest.approx(t, abs=1e-9)
+        row = min(result.rows, key=lambda r: abs(r["time"] - t))
+        assert row["time"] == pytest.approx(t, abs=1e-9)
         assert row["voltage"] == pytest.approx(V, abs=volts)
-    assert result.rows[-1]["time"] * SCALES.t0 == pytest.approx(END, abs=seconds)
+    assert result.rows[-1]["time"] == pytest.approx(END, abs=seconds)
     assert result.rows[-1]["voltage"] == pytest.approx(2.5, abs=2e-6)
     checks = result.checks()
     assert checks["lithium_error"] < 1e-11
@@ -54,47 +43,42 @@ def test_voltage_of_lgm50(
 
 
 def test_groups_of_the_run_file() -> None:
-    """The run file's numbers are those of Chen et al. 2020 in SI, scaled."""
-    p = lgm50().parameters
-    assert p.lambda_ == pytest.approx(SCALES.lam, rel=1e-12)
-    assert p.D_L * SCALES.electrolyte_diffusivity == pytest.approx(1.194571969e-10, rel=1e-12)
-    assert p.D_A * SCALES.electrolyte_diffusivity == pytest.approx(3.410562837e-10, rel=1e-12)
-    for e, radius, D_s, K in (
-        (p.negative, 5.86e-6, 3.3e-14, 1.222486551e-9),
-        (p.positive, 5.22e-6, 4e-15, 8.904166133e-9),
+    """Values computed beside this project, with L = 172.8 um, 1 mol/l, 1 V and 1C."""
+    twin = Problem(MPI.COMM_WORLD, lgm50()).scaled({}).twin
+    assert twin is not None
+    assert twin.scales.t0 == pytest.approx(342.46, abs=5e-3)
+    p, m = twin.run.parameters, twin.run.microstructure
+    for found, value in (
+        (p.lambda_, 38.92174449622701),  # type: ignore[union-attr]
+        (p.D_L, 1.3700307485823888),
+        (p.D_A, 3.9115064457555393),
+        (p.negative.D_s, 0.32909719365033907),
+        (p.positive.D_s, 0.050271802408082156),
+        (p.negative.G, 0.07144172709718119),  # type: ignore[union-attr]
+        (p.positive.G, 0.5841551669832215),  # type: ignore[union-attr]
+        (m["negative"].S, 25556.134114100416),  # type: ignore[union-attr]
+        (m["positive"].surface, 1.995),  # type: ignore[union-attr]
     ):
-        assert isinstance(e.D_s, float)
-        assert e.D_s * SCALES.solid_diffusivity(radius) == pytest.approx(D_s, rel=1e-12)
-        assert pytest.approx(SCALES.exchange_current(K, radius), rel=1e-12) == e.G
+        assert found == pytest.approx(value, rel=1e-12)
 
 
 def test_radius_is_a_length() -> None:
-    """D_s/radius^2 and a are all that it changes: twice the radius, four times D_s, half of G, and the same voltages.
-
-    G is per surface; with half of the surface a per volume it must double.
-    """
-    short = [
-        f"protocol.steps=[{{current=1.0, duration={600 / SCALES.t0!r}}}]",
-        "time.adaptive=false",
-        "time.dt=0.1",
-        "output.times=[1.0]",
-    ]
-    base = lgm50(*short)
+    """With the same surface and D_s/radius^2 any radius gives the same voltages."""
+    short = ["protocol.steps=[{current=48.685492, duration=600.0}]", "time.adaptive=false", "time.dt=30.0"]
+    base = lgm50(*short, "output.times=[300.0]")
     spec, e = base.microstructure["negative"], base.parameters.negative
     assert isinstance(e.D_s, float)
     a = spec.surface  # type: ignore[union-attr]
+    # twice the radius and half of the surface per volume: as much solid, half of the area for the same current
     changed = lgm50(
         *short,
-        "microstructure.negative.radius=2.0",
+        "output.times=[300.0]",
+        "microstructure.negative.radius=11.72e-6",
         f"microstructure.negative.a={a / 2!r}",
         f"parameters.negative.D_s={4 * e.D_s!r}",
-        f"parameters.negative.G={2 * e.G!r}",
+        f"parameters.negative.K={2 * e.K!r}",  # type: ignore[union-attr]
     )
-    found = []
-    for run in (base, changed):
-        model = build(run, "homogenised", MPI.COMM_SELF)
-        found.append([row["voltage"] for row in follow(model, run).rows])
-        model.destroy()
+    found = [[row["voltage"] for row in solve(run, "homogenised")[0].rows] for run in (base, changed)]
     assert found[0] == pytest.approx(found[1], abs=1e-11)
 
 
@@ -112,7 +96,7 @@ def test_other_commands_need_a_unit_cell(command: str) -> None:
             "effective",
         ),
         ("microstructure.negative={geometry='effective', phi_e=0.5, B=0.5, K=1.0, theta=1.0}", "needs solid"),
-        ("parameters.negative.D_s=[[1.0, 0.0], [0.0, 2.0]]", "radially symmetric"),
+        ("parameters.negative.D_s=[[1e-14, 0.0], [0.0, 2e-14]]", "radially symmetric"),
     ],
 )
 def test_refused(override: str, says: str) -> None:

@@ -20,6 +20,7 @@ SYMBOLS: Mapping[str, str] = MappingProxyType(
     {
         "number": "",
         "time": "s",
+        "charge": "C/m²",
         "current": "A/m²",
         "voltage": "V",
         "power": "W/m²",
@@ -45,7 +46,7 @@ class Units:
 
     lengths: of the electrodes' unit cells, m
 
-    current, power, heat: per area of the collector; reaction: current per area of the interface; energy: heat over
+    current, power, heat, charge: per area of the collector; reaction: current per area of the interface; energy: heat over
     time; surface: area of the interface per volume; electronic, thermal: conductivities; capacity: of heat
     """
 
@@ -74,6 +75,7 @@ class Units:
         heat = s.heat_source * s.L
         return {
             "time": s.t0,
+            "charge": s.i0 * s.t0,
             "current": s.i0,
             "voltage": s.Phi0,
             "power": s.i0 * s.Phi0,

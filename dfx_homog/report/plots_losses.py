@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dfx_homog.report.data import Array, History, Study
-from dfx_homog.report.plots_time import TIME_LABEL, lines
+from dfx_homog.report.plots_time import TIME, lines
 from dfx_homog.report.style import WIDTH, data_uri, figure
 
 # Mechanism: name, colour (Okabe & Ito) of its columns; those of the electrodes are told apart by lightness.
@@ -69,13 +69,16 @@ def stacked(study: Study) -> str | None:
     fig = figure(WIDTH, 3.6)
     left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
     stack(left, history, history["time"])
-    left.set(xlabel=TIME_LABEL, ylabel="loss of voltage (dimensionless)", title="Losses by mechanism")
+    left.set(xlabel=study.label(TIME, "time"), ylabel=study.label("loss of voltage", "voltage"))
+    left.set_title("Losses by mechanism")
     passed = charge(history)
     right.plot(passed, history["open_circuit"], color="#777777", linewidth=1.2, label="open circuit")
     right.plot(passed, history["voltage"], color="#000000", label="voltage $V$")
     right.fill_between(passed, history["voltage"], history["open_circuit"], color="#BBBBBB", alpha=0.35)
     right.set(
-        xlabel=r"charge passed $\int i_{app}\,dt$", ylabel="voltage (dimensionless)", title="What is left"
+        xlabel=study.with_unit(r"charge passed $\int i_{app}\,dt$", "charge"),
+        ylabel=study.label("voltage", "voltage"),
+        title="What is left",
     )
     right.legend(loc="best")
     fig.legend(*left.get_legend_handles_labels(), loc="outside right upper", reverse=True)

@@ -58,8 +58,10 @@ def sentence(study: Study, history: History, of: str) -> str:
     last = rows[-1]
     lost = last["open_circuit"] - last["voltage"]
     text = (
-        f"At <i>t</i> = {short(last['time'])} the voltage{of} is {fixed(abs(lost), 5)} "
-        f"{'below' if lost >= 0 else 'above'} the open-circuit voltage {fixed(last['open_circuit'], 5)}."
+        f"At <i>t</i> = {study.quantity(short(last['time']), 'time')} the voltage{of} is "
+        f"{study.quantity(fixed(abs(lost), 5), 'voltage')} "
+        f"{'below' if lost >= 0 else 'above'} the open-circuit voltage "
+        f"{study.quantity(fixed(last['open_circuit'], 5), 'voltage')}."
     )
     if (name := largest(last)) is not None:
         text += f" The largest part is <b>{part_name(name)}</b>: {_share(last[f'loss_{name}'], lost)} of it."
@@ -81,7 +83,8 @@ def in_short(study: Study) -> str:
         return ""
     lost = last["open_circuit"] - last["voltage"]
     return (
-        f" Of the loss of voltage of {fixed(lost, 4)} at the end, {fixed(last[f'loss_{name}'], 4)} "
+        f" Of the loss of voltage of {study.quantity(fixed(lost, 4), 'voltage')} at the end, "
+        f"{study.quantity(fixed(last[f'loss_{name}'], 4), 'voltage')} "
         f"is by {part_name(name)}."
     )
 
@@ -109,7 +112,7 @@ def loss_table(study: Study, numbers: Numbered) -> str:
     rows.append(["sum", *(fixed(float(plots_losses.total(h)[-1]), 6) for h in models), *blank])
     rows.append(["open circuit", *(fixed(float(h["open_circuit"][-1]), 6) for h in models), *blank])
     heads = [h.label for h in models] if len(models) > 1 else ["at the end"]
-    caption = "Losses of voltage at the end (dimensionless)."
+    caption = f"{study.label('Losses of voltage at the end', 'voltage')}."
     if blank:
         heads.append("order")
         caption += " Order: in δ, of the two finest levels’ differences from the homogenised model; –: no difference."
