@@ -184,7 +184,6 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("homogenised.wall_law", True, "not in this version"),
         ("homogenised.dim", 2, "not in this version"),
         ("homogenised.elements", 0, "positive whole number"),
-        ("battery.cells", 3, "not in this version"),
         ("checkpoint.every", 0, "a positive whole number"),
         ("typo.key", 1, "unknown key"),
         ("time", None, "required by convergence"),

@@ -12,7 +12,7 @@ from mpi4py import MPI
 from dfx_homog import _compat
 from dfx_homog.io.disk import check_room, on_rank_0, reserve
 from dfx_homog.models.in_units import column
-from dfx_homog.models.transient import TransientModel
+from dfx_homog.models.marched import Marched
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.together import all_arrive
 
@@ -39,9 +39,7 @@ class FieldWriter:
     Raises SolverFailure where the disk is full. Collective.
     """
 
-    def __init__(
-        self, model: TransientModel, out: Path, *, active: bool = True, units: Units = DIMENSIONLESS
-    ):
+    def __init__(self, model: Marched, out: Path, *, active: bool = True, units: Units = DIMENSIONLESS):
         self._units = units
         self._active, self._written = active, -1.0
         if not active:

@@ -216,6 +216,26 @@ class HomogenisedModel(TransientModel):
         self._c_old = [points.particles.c for points in self._points]
         self._c_older = self._c_oldest = self._c_old
 
+    def set_temperature(self, T: float | FloatArray) -> None:
+        """Prescribe T, a number or (nodes,), for the new state and all old ones; for isothermal physics."""
+        for array in (f.x.array for f in (self.forms.u, self.forms.u1, self.forms.u2)):
+            array.reshape(-1, len(NAMES))[:, TEMP] = T
+        if self._oldest is not None:
+            self._oldest.reshape(-1, len(NAMES))[:, TEMP] = T
+
+    def voltage_slope(self) -> float:
+        """dV/di_app of the last step: how V answers to the current at its end. Collective."""
+        return self._newton.voltage_slope()
+
+    def region_heat(self) -> FloatArray:
+        """(3,) heat that each region makes in the new state, per area of the collector. Collective."""
+        local = self.forms.joule_heat().sum(axis=0)
+        for region, points in zip((0, 2), self._points, strict=True):
+            assert points.response is not None
+            local[region] += points.weights @ points.response.q
+        self.comm.Allreduce(MPI.IN_PLACE, local)
+        return local
+
     @property
     def rows(self) -> tuple[np.ndarray, int]:
         """Numbers of the meso nodes, from the negative collector on, and how many there are."""

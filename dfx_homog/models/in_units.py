@@ -8,17 +8,19 @@ import numpy as np
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models import history, interface_statistics, losses
+from dfx_homog.models.battery import columns as battery
 from dfx_homog.models.history import Row
 from dfx_homog.parameters.units import Units
 
 Json = dict[str, Any]
 #: Kind of each column of the history.
-COLUMN_KINDS = {**history.KINDS, **interface_statistics.KINDS, **losses.KINDS}
+COLUMN_KINDS = {**history.KINDS, **interface_statistics.KINDS, **losses.KINDS, **battery.KINDS}
 #: Kinds of the fields and of those on Gamma; that of the reaction's rate depends on the electrode.
 FIELD_KINDS = {
     **dict.fromkeys(("c_s", "c_e"), "concentration"),
     **dict.fromkeys(("Phi_s", "Phi_e", "eta", "jump"), "voltage"),
     "T": "temperature",
+    **battery.FIELD_KINDS,
 }
 #: Kinds of what `TransientModel.means` gives.
 MEAN_KINDS = {

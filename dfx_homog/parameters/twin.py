@@ -16,6 +16,7 @@ import numpy as np
 from dfx_homog.parameters.expression import Expression, constant, variable
 from dfx_homog.parameters.scaling import GAS_CONSTANT, Scales
 from dfx_homog.parameters.units import Units
+from dfx_homog.runfile.battery import Battery
 from dfx_homog.runfile.current_file import DriveCycle
 from dfx_homog.runfile.given import Particle
 from dfx_homog.runfile.lengths import cell_length, unit_cell_lengths
@@ -126,7 +127,36 @@ def in_scales(run: Run, s: Scales) -> Twin:
     if run.cell.thickness is not None:
         thickness = tuple(width / s.L for width in run.cell.thickness)
         changes["cell"] = run.cell.model_copy(update={"thickness": thickness})
+    if run.battery is not None:
+        changes["battery"] = _battery(run.battery, s)
     return Twin(run.model_copy(update=changes), s, lengths)
+
+
+def _battery(table: Battery, s: Scales) -> Battery:
+    layers = tuple(
+        layer.model_copy(
+            update={
+                "thickness": layer.thickness / s.L,
+                "k": _over(layer.k, s.thermal),
+                "rho_cp": layer.rho_cp / s.rho_cp0,
+            }
+        )
+        for layer in table.layers
+    )
+    ambient = table.T_ambient
+    if isinstance(ambient, dict):
+        rise: float | dict[str, float] | None = {name: s.rise(T) for name, T in ambient.items()}
+    else:
+        rise = None if ambient is None else s.rise(ambient)
+    return table.model_copy(
+        update={
+            "size": _over(table.size or (1.0,), s.L),  # the coordinates of a mesh are in metres
+            "inner_radius": None if table.inner_radius is None else table.inner_radius / s.L,
+            "h": _over(table.h, s.heat_exchange),
+            "T_ambient": rise,
+            "layers": layers,
+        }
+    )
 
 
 def _over(value: Any, scale: float) -> Any:

@@ -29,6 +29,9 @@ SYMBOLS: Mapping[str, str] = MappingProxyType(
         "length": "m",
         "reaction_n": "A/m²",
         "reaction_p": "A/m²",
+        "difference": "K",
+        "gradient": "K/m",
+        "source": "W/m³",
         "heat": "W/m²",
         "energy": "J/m²",
         "electronic": "S/m",
@@ -46,8 +49,9 @@ class Units:
 
     lengths: of the electrodes' unit cells, m
 
-    current, power, heat, charge: per area of the collector; reaction: current per area of the interface; energy: heat over
-    time; surface: area of the interface per volume; electronic, thermal: conductivities; capacity: of heat
+    current, power, heat, charge: per area of the collector; reaction: current per area of the interface; energy: heat
+    over time; source: heat per volume; difference, gradient: of temperatures; surface: area of the interface per
+    volume; electronic, thermal: conductivities; capacity: of heat
     """
 
     scales: Scales | None = None
@@ -82,6 +86,9 @@ class Units:
             "temperature": s.DeltaT,
             "concentration": s.c0,
             "length": s.L,
+            "difference": s.DeltaT,
+            "gradient": s.DeltaT / s.L,
+            "source": s.heat_source,
             "heat": heat,
             "energy": heat * s.t0,
             "electronic": s.electronic,

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from dfx_homog.runfile.base import Table
+from dfx_homog.runfile.battery import Battery, Layer
 from dfx_homog.runfile.geometry import FAMILIES
 from dfx_homog.runfile.given import Given
 from dfx_homog.runfile.materials import Activation
@@ -45,6 +46,8 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[output]", Output),
     ("[solver]", Solver),
     ("[homogenised]", Homogenised),
+    ("[battery]", Battery),
+    ("entries of battery.layers", Layer),
     ("[convergence]", Convergence),
     ("[rve]", Rve),
     ("[checkpoint]", Checkpoint),

@@ -21,6 +21,7 @@ from pydantic import (
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.base import Table, wrong
+from dfx_homog.runfile.battery import Battery
 from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
 from dfx_homog.runfile.materials import Activation, check_curves
 from dfx_homog.runfile.parameters_si import ParametersSI
@@ -258,10 +259,6 @@ class Checkpoint(Table):
 class Run(Table):
     """A run file. Tables without defaults are None where absent; `require` asks for those needed."""
 
-    LATER: ClassVar[dict[str, str]] = {
-        "battery": "there is no macro level",
-    }
-
     microstructure: dict[str, Geometry] = Field(min_length=1, description="unit cells by name")
     # None is hidden from the type checker: past `require` the tables are there, and no reader asks again
     cell: Cell = Field(default=None, description="the battery cell")  # type: ignore[assignment]
@@ -271,6 +268,7 @@ class Run(Table):
     output: Output = Field(default_factory=Output, description="moments at which fields are written")
     solver: Solver = Field(default_factory=Solver, description="solver")
     homogenised: Homogenised = Field(default_factory=Homogenised, description="meso model")
+    battery: Battery = Field(default=None, description="the battery that the cells make up")  # type: ignore[assignment]
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="when the state is written")
     convergence: Convergence = Field(default=None, description="levels of the convergence study")  # type: ignore[assignment]
 

@@ -41,6 +41,8 @@ def require(run: Run, command: str) -> None:
         _require_known_places(run, command, dim)
         if dims:
             check_diffusivity(run, dims[0])
+    if command == "homogenised" and run.battery is not None and run.parameters.isothermal:
+        raise run.problem("parameters.isothermal", "true leaves [battery] nothing to do (allowed: false)")
     if command in ("homogenised", "convergence"):
         _require_scalar_diffusivity(run)
 

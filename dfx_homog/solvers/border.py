@@ -170,6 +170,12 @@ class BorderedPreconditioner:
         if border.slopes[1] != 0:
             self.shares.append(self.pivot / abs(border.slopes[1]))
 
+    def resistance(self) -> float:
+        """w.M^-1 b ~ -dV/di of the present system. Collective."""
+        if self._stale:
+            self._solve_column()
+        return self._resistance
+
     def apply(self, _pc: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
         border = self._border
         if border.control.finds_current and self._stale:

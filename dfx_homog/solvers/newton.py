@@ -250,6 +250,14 @@ class NewtonSolver:
         self._take(self.x)
         return info
 
+    def voltage_slope(self) -> float:
+        """dV/di along F = 0 at the solution, from the last factorisation if there was one. Collective."""
+        if self._newton == 0 or self._preconditioner.setups == 0:
+            self._linearise(self.snes, self.x, self._operator, self._operator)
+            self._preconditioner.renew()
+            self._preconditioner.setUp(self.snes.ksp.pc)
+        return -self._preconditioner.resistance()
+
     def _iterate(self, *, whole: bool) -> tuple[SolveInfo, int]:
         """Newton's method from the present x; iterations, and PETSc's reason for stopping."""
         if self._guard:

@@ -27,6 +27,7 @@ from dfx_homog.runfile import (
     VoxelGeometry,
     suited_to,
 )
+from dfx_homog.runfile.battery import Battery
 from dfx_homog.runfile.require import MODELS
 
 if TYPE_CHECKING:
@@ -167,7 +168,20 @@ def describe(run: Run) -> str:
     if models:
         lines.append(_describe_time(run, step_count(run)))
         lines += _describe_models(problem, cells, levels=not reasons["convergence"])
+        if run.battery is not None:
+            lines.append(_describe_battery(run.battery))
     return "\n".join(lines)
+
+
+def _describe_battery(table: Battery) -> str:
+    """Shape, elements and cell models of a battery; a mesh tells its own when it is read."""
+    models = math.prod(table.groups)
+    if table.shape == "mesh":
+        return f"battery: mesh {table.file}, at most {models} cell models, {table.connection}"
+    return (
+        f"battery: {table.shape} of {table.cells} cells, {math.prod(table.elements)} elements, {models} cell models, "
+        f"{table.connection}"
+    )
 
 
 def _describe_time(run: Run, count: int | None) -> str:

@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from dfx_homog.errors import BadInput, StoppedEarly
 from dfx_homog.io import checkpoint
-from dfx_homog.models.transient import TransientModel
+from dfx_homog.models.marched import Marched
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
 from dfx_homog.runfile.identity import FREE, digest
@@ -51,7 +51,7 @@ class Checkpoints:
         self._key = fingerprint(self.run, self.comm)
         self._written: tuple[int, float] = (-1, time.perf_counter())
 
-    def resume(self, model: TransientModel) -> Json | None:
+    def resume(self, model: Marched) -> Json | None:
         """Put the newest good checkpoint into the model: what `keep` was told then, None to start at t = 0.
 
         Raises BadInput if the checkpoint belongs to another run file. Collective.
@@ -78,7 +78,7 @@ class Checkpoints:
         self.log.say(f"going on from step {found.step}, t = {self.units.text('time', found.facts['time'])}")
         return found.facts
 
-    def keep(self, model: TransientModel, step: int, last: bool, facts: Json) -> None:
+    def keep(self, model: Marched, step: int, last: bool, facts: Json) -> None:
         """After an accepted step: write a checkpoint if it is time.
 
         Raises StoppedEarly after a checkpoint if a signal or the wall-time limit asks for the end. Collective.
@@ -89,7 +89,7 @@ class Checkpoints:
         if reason:
             raise StoppedEarly(f"stopped by {reason} after step {step}; --restart goes on from there")
 
-    def write(self, model: TransientModel, step: int, facts: Json) -> None:
+    def write(self, model: Marched, step: int, facts: Json) -> None:
         """Write a checkpoint of an accepted step, unless it is there. Collective."""
         if step == self._written[0]:
             return

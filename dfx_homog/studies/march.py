@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dfx_homog.errors import SolverFailure
-from dfx_homog.models.transient import TransientModel
+from dfx_homog.models.marched import Marched
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
 from dfx_homog.studies.checkpoints import Checkpoints
@@ -18,7 +18,7 @@ from dfx_homog.studies.progress import Log
 
 
 def march(
-    model: TransientModel,
+    model: Marched,
     run: Run,
     history: Path,
     log: Log,

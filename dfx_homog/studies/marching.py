@@ -15,7 +15,7 @@ from dfx_homog.errors import SolverFailure
 from dfx_homog.io.history_file import HistoryFile
 from dfx_homog.models import in_units
 from dfx_homog.models.history import MORE_COLUMNS, Ledger, Row
-from dfx_homog.models.transient import TransientModel
+from dfx_homog.models.marched import Marched
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
 from dfx_homog.solvers.events import EVENT_WIDTH, bracket_event
@@ -73,7 +73,7 @@ class Marching:
 
     def __init__(
         self,
-        model: TransientModel,
+        model: Marched,
         run: Run,
         log: Log,
         label: str,

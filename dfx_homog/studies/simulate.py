@@ -11,10 +11,11 @@ from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.models import in_units, losses
 from dfx_homog.models.interface_statistics import summary
-from dfx_homog.models.transient import TransientModel
+from dfx_homog.models.marched import Marched
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
+from dfx_homog.studies.battery_run import run_battery
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import march
@@ -43,7 +44,10 @@ def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
 
 
 def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
-    """The homogenised model; tensors from the cell problems of the same run."""
+    """The homogenised model; tensors from the cell problems of the same run. With [battery], the battery."""
+    if run.battery is not None:
+        run_battery(run, out, opts)
+        return
     comm = MPI.COMM_WORLD
     with Interrupt(comm, opts) as interrupt:
         problem = Problem(comm, run, opts.petsc)
@@ -61,7 +65,7 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
 
 
 def _simulate(
-    model: TransientModel,
+    model: Marched,
     problem: Problem,
     run: Run,
     out: Path,

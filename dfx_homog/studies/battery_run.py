@@ -1,0 +1,75 @@
+"""`dfx-homog homogenised` of a run file with [battery]: the battery through the protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpi4py import MPI
+
+from dfx_homog.io.fields import FieldWriter
+from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.runfile import Run
+from dfx_homog.runoptions import RunOptions
+from dfx_homog.studies import battery_pictures, pictures
+from dfx_homog.studies.battery import BatteryProblem, describe, outcome, warning
+from dfx_homog.studies.checkpoints import Checkpoints
+from dfx_homog.studies.interrupt import Interrupt
+from dfx_homog.studies.march import march
+from dfx_homog.studies.progress import begin, finish
+from dfx_homog.studies.regions import Json, geometry, lines
+from dfx_homog.studies.setup import Problem
+from dfx_homog.studies.stages import moments
+
+LABEL = "homogenised"
+
+
+def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
+    """Heat equation of the battery and its cell models; history.csv, result.json, fields, report."""
+    comm = MPI.COMM_WORLD
+    with Interrupt(comm, opts) as interrupt:
+        problem = Problem(comm, run, opts.petsc)
+        cells = problem.unit_cells()
+        problem = problem.scaled(cells)
+        units, scaled = problem.units, problem.run
+        battery = BatteryProblem(problem, cells, problem.effective_media(cells))
+        model, stack, found = battery.model(), battery.stack(), geometry(run, cells)
+        facts = describe(model, stack, run.battery, units)
+        with begin(run, out, opts, comm) as log:
+            keeper = Checkpoints(run, out / "checkpoint", opts, comm, log, interrupt, units=units)
+            log.say(f"{LABEL}: {model.dofs} unknowns, {comm.size} ranks")
+            for line in [summary(facts), *lines(found), *(problem.twin.lines() if problem.twin else [])]:
+                log.say(line)
+            wanted = moments(scaled, scaled.output.moments, scaled.output.times or ())
+            active = bool(run.output.moments or run.output.times)
+            with FieldWriter(model, out, active=active, units=units) as fields:
+
+                def write(index: int, time: float) -> None:
+                    if (index, time) in wanted:
+                        fields.write(units.value("time", time))
+
+                history = out / "history.csv"
+                result = march(
+                    model, scaled, history, log, LABEL, write, keeper, outputs=wanted.times, units=units
+                )
+                fields.write(result.rows[-1]["time"])  # however it ended
+            shown = pictures.unit_cells(cells) | battery_pictures.arrays(model, units)
+            write_arrays(out / "fields.npz", shown, comm)
+            entries = result.result(model.dofs, comm.size) | {"geometry": found}
+            entries["battery"] = facts | outcome(model, result.rows, run.battery, units)
+            entries |= problem.twin.to_json() if problem.twin else {}
+            write_json(out / "result.json", entries, comm)
+            last = result.rows[-1]
+            log.say(f"V = {last['voltage']:.6f}, T up to {last['T_max']:.6g} at t = {last['time']:g}")
+            if complaint := warning(result.rows):
+                log.say(complaint)
+            finish(out, comm, log)
+        model.destroy()
+
+
+def summary(facts: Json) -> str:
+    """One line on the battery, of what `describe` found."""
+    K = ", ".join(f"{facts['K_batt'][i][i]:.6g}" for i in range(3))
+    return (
+        f"battery: {facts['elements']} elements, {facts['groups']} cell models, {facts['connection']}, "
+        f"K_batt = {K}, theta_batt = {facts['theta_batt']:.6g}"
+    )
