@@ -33,7 +33,12 @@ LEVELS = "convergence.periods=[[2,1,2],[4,2,4],[8,4,8]]"
 
 @cache
 def study(
-    order: int = 1, h: float = 0.2, steps: int = 5, levels: str = LEVELS, alone: bool = False
+    order: int = 1,
+    h: float = 0.2,
+    steps: int = 5,
+    levels: str = LEVELS,
+    alone: bool = False,
+    more: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """result.json of a study of `wavy-2d`, on all ranks; `alone`: every rank makes its own. Without the report."""
     comm = MPI.COMM_SELF if alone else MPI.COMM_WORLD
@@ -41,7 +46,9 @@ def study(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dfx_homog.report, "write_report", lambda _out: None)
         patch.setattr(convergence, "MPI", SimpleNamespace(COMM_WORLD=comm))
-        run_convergence(wavy_run(levels, order=order, h=h, steps=steps), out, RunOptions(out, quiet=True))
+        run_convergence(
+            wavy_run(levels, *more, order=order, h=h, steps=steps), out, RunOptions(out, quiet=True)
+        )
     result = json.loads((out / "result.json").read_text())
     result["files"] = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     result["history"] = (out / "resolved-5" / "history.csv").read_text().splitlines()

@@ -181,7 +181,7 @@ def test_integers_serve_as_numbers_but_stay_exact_where_counted(tmp_path: Path) 
         ("time.scheme", "rk99", "bdf2"),
         ("time.adaptive", 1, "true or false"),
         ("solver.preset", "magic", "iterative"),
-        ("homogenised.wall_law", True, "not in this version"),
+        ("homogenised.wall_law", 1, "true or false"),
         ("homogenised.dim", 2, "not in this version"),
         ("homogenised.elements", 0, "positive whole number"),
         ("checkpoint.every", 0, "a positive whole number"),

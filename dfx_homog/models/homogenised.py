@@ -34,7 +34,7 @@ from dfx_homog.models.transient import TransientModel
 from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Places
-from dfx_homog.solvers.layout import Layout, build_layout
+from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.presets import NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
@@ -122,15 +122,17 @@ class HomogenisedModel(TransientModel):
         flag[self.forms.space.dofmap.list[np.flatnonzero(cells)].ravel()] = True
         return flag
 
+    def _where_fields_live(self) -> Flags:
+        electrode, everywhere = self._touched(np.isin(self.domain.region, (0, 2))), self._everywhere
+        heat = everywhere & (not self.physics.isothermal)
+        return np.column_stack([electrode, everywhere, everywhere, heat])
+
     def _number_unknowns(self) -> None:
-        electrode, everywhere = self._touched(self.domain.region != 1), self._everywhere
-        self.active = np.column_stack(
-            [electrode, everywhere, everywhere, everywhere & (not self.physics.isothermal)]
-        )
+        self.active = self._where_fields_live()
         self.fixed = np.zeros_like(self.active)
         self.fixed[self.forms.negative_tab(), PHI_S] = True
         order = tuple(field for group in GROUPS.values() for field in group)
-        self.layout = build_layout(self.comm, self.keys, self.active, self.fixed, order)
+        self.layout = build_layout(self.comm, self.keys, self.unknowns, self.fixed, order)
 
     def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
         """Newton solver with the particles condensed into residual and Jacobian."""
@@ -363,6 +365,10 @@ class HomogenisedModel(TransientModel):
         """Inventories per collector area: of all particles, and of the pores (phi_e c_e)."""
         solid = sum(self.sum(points.weights @ points.particles.lithium) for points in self._points)
         return solid, self.sum(self._w_lithium @ self.values[:, C_E])
+
+    def joule_heat(self) -> FloatArray:
+        """(2, regions) this rank's Joule heat of the solid and of the electrolyte of each region."""
+        return self.forms.joule_heat()
 
     def balance(self) -> Balance:
         """Terms of the conservation laws; interface integrals are the particles' own, summed with Lobatto's weights."""

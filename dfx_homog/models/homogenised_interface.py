@@ -65,7 +65,7 @@ class HomogenisedInterface:
             parts.append(np.array([stored, irreversible, reversible, *([film] if physics.has_film else [])]))
         G = [points.electrode.G for points in model.points]
         row = stats.distribution(stats.moments(comm, samples), G)
-        row |= stats.heats(comm, model.forms.joule_heat(), parts, stats.mechanisms(physics))
+        row |= stats.heats(comm, model.joule_heat(), parts, stats.mechanisms(physics))
         return row | self._losses(np.array(lost)) | self._places()
 
     def _lost(self, points: ElectrodePoints, at: SurfaceValues) -> FloatArray:

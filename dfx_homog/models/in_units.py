@@ -9,6 +9,7 @@ import numpy as np
 from dfx_homog._compat import FloatArray
 from dfx_homog.models import history, interface_statistics, losses
 from dfx_homog.models.battery import columns as battery
+from dfx_homog.models.excess import StripResistances
 from dfx_homog.models.history import Row
 from dfx_homog.parameters.units import Units
 
@@ -69,6 +70,14 @@ def geometry(units: Units, found: Json) -> Json:
         }
         for name, entry in found.items()
     }
+
+
+def walls(units: Units, strips: StripResistances) -> Json:
+    """Entry "walls" of result.json: excess resistances in lengths of the unit cell, over the unit of k or sigma_s."""
+    found = strips.to_json()
+    for name, kind in (("r_T", "thermal"), ("r_c", "thermal"), ("r_s", "electronic")):
+        found[name] = [r / units.factor(kind) for r in found[name]]
+    return found
 
 
 def _scaled(entry: Any, factor: float) -> Any:

@@ -79,6 +79,7 @@ class MesoForms:
             name: cellwise(mesh, [getattr(r, name) for r in regions], region, dim)
             for name in ("S", "B", "K", "phi_e", "theta")
         }
+        self._contact = dict.fromkeys(COOLED, 0.0)
         self._measures()
         self.tab_area = 1.0
         self.tab_area = float(domain.comm.allreduce(fem.assemble_scalar(self._compiled_area())))
@@ -94,7 +95,7 @@ class MesoForms:
 
     def _measures(self) -> None:
         domain = self.domain
-        electrode = np.flatnonzero(domain.region != 1).astype(np.int32)
+        electrode = np.flatnonzero(np.isin(domain.region, (0, 2))).astype(np.int32)
         separator = np.flatnonzero(domain.region == 1).astype(np.int32)
         # quadratic elements: products of three fields with one slope, exact in one dimension for constant coefficients
         degree = {"quadrature_degree": 2 * domain.order + 1}
@@ -166,8 +167,13 @@ class MesoForms:
 
     def set_time(self, time: float) -> None:
         """Heat exchange h(t, y) of all faces at time t."""
-        for h, formula in self._cooling.values():
+        for face, (h, formula) in self._cooling.items():
             h.x.array[:] = formula.numpy(t=time, **self._places)
+            h.x.array[:] /= 1.0 + self._contact[face] * h.x.array
+
+    def set_contact(self, face: int, resistance: float) -> None:
+        """A resistance r to heat between a face and what h counts from: h becomes h/(1 + r h)."""
+        self._contact[face] = resistance
 
     def profile_load(self, profile: Expression, time: float) -> FloatArray:
         """(nodes,) this rank's int i_app(t, y) v_i over the positive tab, over |F_tab|."""
@@ -200,9 +206,9 @@ class MesoForms:
         space = self._cellwise
         cells = np.zeros(2 * (space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts))
         _compat.assemble_vector(self._joule, cells)
-        region = self.domain.region
-        heat = cells.reshape(-1, 2)[space.dofmap.list[: len(region), 0]]
-        return np.array([np.bincount(region, column, 3) for column in heat.T])
+        inside = np.flatnonzero(self.domain.region >= 0)
+        heat = cells.reshape(-1, 2)[space.dofmap.list[inside, 0]]
+        return np.array([np.bincount(self.domain.region[inside], column, 3) for column in heat.T])
 
     def _assemble(self, form: fem.Form) -> FloatArray:
         out = np.zeros_like(self.u.x.array)

@@ -252,6 +252,12 @@ class MesoLine(MesoBox):
         """y1 of all 2 * 3 * elements + 1 nodes from left to right."""
         return self.node_grids[0]
 
+    @property
+    def spans(self) -> Ints:
+        """(3, 2) first and last node of each region."""
+        first = 2 * self.elements * np.arange(3)
+        return np.column_stack([first, first + 2 * self.elements])
+
 
 class Nodes:
     """The meso nodes shared out over the ranks: each key is one node, and one rank of those that touch it has it.

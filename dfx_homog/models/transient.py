@@ -70,6 +70,11 @@ class TransientModel(ABC):
         flags[:, self.component("T")] = True
         return flags
 
+    @property
+    def unknowns(self) -> Flags:
+        """(nodes, fields) where the fields, and what a model keeps at their places, are unknown."""
+        return self.active
+
     def rates(self) -> FloatArray:
         """(nodes, fields) the scheme's own difference quotient of the fields."""
         f = self.forms
@@ -222,7 +227,7 @@ class TransientModel(ABC):
         forms.a0.value = forms.a1.value = forms.a2.value = 0.0
         potentials = np.zeros_like(self.active)
         columns = [self.component("Phi_s"), self.component("Phi_e")]
-        potentials[:, columns] = self.active[:, columns]
+        potentials[:, columns] = self.unknowns[:, columns]
         layout = build_layout(self.comm, self.keys, potentials, self.fixed, self.layout.order)
         solver = self.solver(layout, "start_", START)
         try:

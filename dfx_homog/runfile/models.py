@@ -42,7 +42,6 @@ from dfx_homog.runfile.types import (
     MesoDimension,
     NotNegative,
     Number,
-    Off,
     Overpotential,
     Periods,
     Positive,
@@ -206,7 +205,11 @@ class Homogenised(Table):
 
     elements: Count = Field(default=20, description="meso elements per region")
     dim: MesoDimension = Field(default=1, description="meso dimensions")
-    wall_law: Off = Field(default=False, description="corrections at the separator faces")
+    wall_law: Flag = Field(
+        default=False,
+        description="excess resistances of separator and collector faces from strip problems; needs unit cells in all "
+        "regions, dim = 1",
+    )
 
 
 class Convergence(Table):

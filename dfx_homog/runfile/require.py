@@ -45,6 +45,28 @@ def require(run: Run, command: str) -> None:
         raise run.problem("parameters.isothermal", "true leaves [battery] nothing to do (allowed: false)")
     if command in ("homogenised", "convergence"):
         _require_scalar_diffusivity(run)
+        if run.homogenised.wall_law:
+            _require_walls(run)
+
+
+def _require_walls(run: Run) -> None:
+    """Wall laws come from strips of unit cells, and are jumps along a line."""
+    if run.homogenised.dim != 1:
+        raise run.problem(
+            "homogenised.wall_law", f"not with dim = {run.homogenised.dim} (allowed: false, or dim = 1)"
+        )
+    if run.cell.thickness is not None:
+        raise run.problem(
+            "homogenised.wall_law",
+            "needs delta, which cell.thickness does not give (allowed: false, or cell.periods in place of thickness)",
+        )
+    for name in REGIONS:
+        if run.microstructure[name].is_given:
+            raise run.problem(
+                "homogenised.wall_law",
+                f"{name} has no unit cell that a strip could be made of (allowed: false, or a geometry that is "
+                "meshed)",
+            )
 
 
 def suited_to(run: Run) -> dict[str, str]:

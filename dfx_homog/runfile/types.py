@@ -193,7 +193,6 @@ VoxelMethod = Annotated[
 _UNITS = Allowed('"dimensionless" or "SI"')
 UnitsNone = Annotated[Literal["dimensionless"], _UNITS, one_of(["dimensionless"])]
 UnitsSI = Annotated[Literal["SI"], _UNITS, one_of(["SI"])]
-Off = Annotated[Literal[False], Allowed("false in this version"), one_of([False], later=[True])]
 MesoDimension = Annotated[Literal[1], Allowed("1 in this version"), one_of([1], later=[2, 3])]
 Periods = Annotated[
     tuple[int, int, int],

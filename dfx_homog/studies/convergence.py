@@ -18,6 +18,7 @@ from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models import in_units
 from dfx_homog.models.effective import EffectiveMedium
+from dfx_homog.models.excess import StripResistances
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
@@ -64,6 +65,7 @@ class Study:
     log: Log
     interrupt: Interrupt
     key: str
+    strips: StripResistances | None  # with wall laws
 
     @property
     def comm(self) -> MPI.Intracomm:
@@ -103,17 +105,26 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
         problem = problem.scaled(cells)
         media = problem.effective_media(cells)
         problem.check_conduction(media)
+        strips = problem.strips(cells, media)
         with begin(run, out, opts, comm) as log:
-            found = in_units.geometry(problem.units, geometry(run, cells))
-            for line in [*lines(found), *(problem.twin.lines() if problem.twin else [])]:
+            found, walls = (
+                in_units.geometry(problem.units, geometry(run, cells)),
+                strips.lines() if strips else [],
+            )
+            for line in [*lines(found), *(problem.twin.lines() if problem.twin else []), *walls]:
                 log.say(line)
-            study = Study(problem, run, cells, media, out, opts, log, interrupt, fingerprint(run, comm))
+            study = Study(
+                problem, run, cells, media, out, opts, log, interrupt, fingerprint(run, comm), strips
+            )
             result = _study(study)
             result["geometry"] = found
             result |= problem.twin.to_json() if problem.twin else {}
             result["seconds"] = time.perf_counter() - start
             write_json(out / "result.json", result, comm)
-            log.say(f"order of V in delta: {', '.join(f'{o:.3f}' for o in result['orders']['voltage'] if o)}")
+            for name, words in (("orders", ""), ("orders_wall_law", " with wall laws")):
+                if name in result:
+                    found_orders = ", ".join(f"{o:.3f}" for o in result[name]["voltage"] if o)
+                    log.say(f"order of V in delta{words}: {found_orders}")
             finish(out, comm, log)
 
 
@@ -135,6 +146,7 @@ def _study(study: Study) -> Json:
     return {
         "levels": levels,
         "orders": orders(levels),
+        **(with_walls(levels, in_units.walls(study.problem.units, study.strips)) if study.strips else {}),
         **richardson(levels, reference.means),
         "homogenised": {
             **reference.march.result(reference.dofs, comm.size),
@@ -147,12 +159,19 @@ def _study(study: Study) -> Json:
     }
 
 
-def _homogenised(study: Study) -> Reference:
-    """The homogenised run. Its states at the moments of comparison are on disk before the checkpoints after them."""
-    run, folder = study.problem.run, study.folder("homogenised")
-    study.interrupt.stop_before("the homogenised model")
-    model = study.problem.homogenised(study.cells, study.media)
-    study.log.say(f"homogenised: {model.dofs} unknowns, {study.comm.size} ranks")
+def _homogenised(
+    study: Study, periods: tuple[int, int, int] | None = None, limit: Reference | None = None
+) -> Reference:
+    """The homogenised run. Its states at the moments of comparison are on disk before the checkpoints after them.
+
+    periods: with wall laws for so many unit cells, in the steps of the `limit` without
+    """
+    label = f"homogenised, delta = 1/{sum(periods)}" if periods else "homogenised"
+    run, folder = study.problem.run, study.folder(f"homogenised-{sum(periods)}" if periods else "homogenised")
+    study.interrupt.stop_before(label if periods else "the homogenised model")
+    strips = study.strips if periods else None
+    model = study.problem.homogenised(study.cells, study.media, strips, periods)
+    study.log.say(f"{label}: {model.dofs} unknowns, {study.comm.size} ranks")
     wanted = moments(run, COMPARED, run.output.times or ())
     found = {index: study.kept(_state_file(folder, index)) for index in _known_states(study, folder)}
     states = {index: MesoState.from_arrays(data[1]) for index, data in found.items() if data}
@@ -176,10 +195,11 @@ def _homogenised(study: Study) -> Reference:
             run,
             history,
             study.log,
-            "homogenised",
+            label,
             keep,
             keeper,
             outputs=wanted.times,
+            follow=limit.march.taken if limit else None,
             followed=True,
             units=study.problem.units,
         )
@@ -212,10 +232,11 @@ def _level(
     if finished := study.kept(folder / "level.kept"):
         study.log.say(f"{label}: finished already")
         return finished
+    walled = _homogenised(study, periods, reference) if study.strips else None
     study.interrupt.stop_before(label)
     model = study.problem.resolved(study.cells, periods)
     study.log.say(f"{label}: {model.dofs} unknowns, {study.comm.size} ranks")
-    level = _compared(study, reference, model, folder, label)
+    level = _compared(study, reference, walled, model, folder, label)
     mesh = pictures.resolved_mesh(model) | pictures.interface(model) if pictured else {}
     mesh = pictures.in_units(study.problem.units, mesh)
     level = {"delta": 1 / sum(periods), "periods": list(periods), **level}
@@ -224,15 +245,24 @@ def _level(
     return level, mesh
 
 
-def _compared(study: Study, reference: Reference, model: ResolvedModel, folder: Path, label: str) -> Json:
-    """A resolved model through the protocol, with its errors against the homogenised one."""
+def _compared(
+    study: Study,
+    reference: Reference,
+    walled: Reference | None,
+    model: ResolvedModel,
+    folder: Path,
+    label: str,
+) -> Json:
+    """A resolved model through the protocol, with its errors against the homogenised one, and that with wall laws."""
+    against = {"errors": reference} | ({"errors_wall_law": walled} if walled else {})
     comparison = Comparison(model, tuple(study.media[n] for n in REGIONS), reference.solid_nodes)
     keeper = study.keeper(folder)
-    keeper.notes["errors"] = {}  # by the number of the step, as JSON has it
+    keeper.notes |= {name: {} for name in against}  # by the number of the step, as JSON has it
 
     def compare(index: int, _time: float) -> None:
-        if index in reference.states:
-            keeper.notes["errors"][str(index)] = comparison.errors(reference.states[index])
+        for name, other in against.items():
+            if index in other.states:
+                keeper.notes[name][str(index)] = comparison.errors(other.states[index])
 
     history = folder / "history.csv"
     follow = reference.march.taken
@@ -241,19 +271,39 @@ def _compared(study: Study, reference: Reference, model: ResolvedModel, folder: 
     last = reference.states[max(reference.states)]
     clouds = pictures.profiles(model, last, study.cells, reference.solid_nodes)
     write_arrays(folder / "profiles.npz", pictures.in_units(units, clouds), study.comm)
-    pairs = zip(result.rows, reference.march.rows, strict=True)
-    difference = np.array([mine["voltage"] - theirs["voltage"] for mine, theirs in pairs])
-    over_time = {int(index): errors for index, errors in keeper.notes["errors"].items()}
+    means = in_units.means(units, model.means())
+    differences = {
+        name: _differences(result, other, keeper.notes[name], means) for name, other in against.items()
+    }
+    if walled:
+        differences["errors"]["wall_law"] = {
+            **differences["errors_wall_law"],
+            "dofs": walled.dofs,
+            "means": walled.means,
+            "seconds": walled.march.seconds,
+            "checks": json_row(walled.march.checks()),
+        }
     return {
         "dofs": model.dofs,
+        **differences["errors"],
+        "means": means,
+        "left_out": {name: left_out(model.forms.connected, index) for index, name in enumerate(REGIONS)},
+        "seconds": result.seconds,
+        "checks": json_row(result.checks()),
+    }
+
+
+def _differences(result: March, other: Reference, notes: Json, means: Json) -> Json:
+    """Errors of a homogenised model: of fields and V at the end and at most, of means at the end."""
+    pairs = zip(result.rows, other.march.rows, strict=True)
+    difference = np.array([mine["voltage"] - theirs["voltage"] for mine, theirs in pairs])
+    over_time = {int(index): errors for index, errors in notes.items()}
+    return {
         "errors": over_time[max(over_time)],
         "errors_max_over_time": _largest(over_time),
         "voltage_error": float(difference[-1]),
         "voltage_error_max_over_time": float(np.abs(difference).max()),
-        "means": in_units.means(units, model.means()),
-        "left_out": {name: left_out(model.forms.connected, index) for index, name in enumerate(REGIONS)},
-        "seconds": result.seconds,
-        "checks": json_row(result.checks()),
+        "means_error": {key: means[key] - value for key, value in other.means.items()},
     }
 
 
@@ -291,6 +341,24 @@ def orders(levels: list[Json]) -> Json:
     }
     found["voltage"] = [order(a["voltage_error"], b["voltage_error"]) for a, b in pairs]
     return found
+
+
+def with_walls(levels: list[Json], walls: Json) -> Json:
+    """Excess resistances, and observed orders of all errors with wall laws, of the means also without."""
+    walled = [level["wall_law"] for level in levels]
+
+    def means(found: list[Json]) -> Json:
+        return {
+            key: [order(a["means_error"][key], b["means_error"][key]) for a, b in pairwise(found)]
+            for key in found[0]["means_error"]
+        }
+
+    return {
+        "walls": walls,
+        "orders_wall_law": orders(walled),
+        "orders_means": means(levels),
+        "orders_means_wall_law": means(walled),
+    }
 
 
 def extrapolate(values: list[float]) -> float:

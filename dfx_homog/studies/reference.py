@@ -16,7 +16,8 @@ from dfx_homog.models.meso_domain import MesoLine
 class MesoState:
     """The homogenised solution at one time.
 
-    y:         (n,) nodes of the meso line from left to right, three per element
+    y:         (n,) nodes of the meso line from left to right, three per element; with wall laws both sides of a
+               separator face are nodes, and there is an element of no length between them
     values:    (n, 4) Phi_s, c_e, Phi_e, T at the nodes (Phi_s of no meaning in the separator)
     particles: c_s of the negative and the positive electrode, (nodes of the electrode, n_s)
     first:     position in y of the first node of each of these
@@ -44,7 +45,7 @@ class MesoState:
     def _element(self, y: FloatArray, region: np.ndarray) -> tuple[np.ndarray, FloatArray, FloatArray]:
         """Left node, local coordinate in [0, 1] and length of the element of `region` that contains y."""
         vertices = self.y[::2]
-        low = np.searchsorted(vertices, self.ends[region] - 1e-12)
+        low = np.searchsorted(vertices, self.ends[region] + 1e-12) - 1
         high = np.searchsorted(vertices, self.ends[region + 1] - 1e-12) - 1
         element = np.clip(np.searchsorted(vertices, y, side="right") - 1, low, high)
         length = vertices[element + 1] - vertices[element]
@@ -76,17 +77,22 @@ def take_state(model: HomogenisedModel) -> MesoState:
     """Copy the current state to all ranks (the meso line and its particles are small next to any resolved level)."""
     comm, line = model.comm, model.domain
     assert isinstance(line, MesoLine)
-    grid, place, own = line.node_grid, model.numbers, model.shared.own
-    values = np.zeros((len(grid), 4))
+    spans, own = line.spans, model.shared.own
+    begin, end = int(spans[0, 0]), int(spans[2, 1]) + 1
+    place = model.numbers - begin
+    values = np.zeros((end - begin, 4))
     values[place[own]] = model.values[own]
     comm.Allreduce(MPI.IN_PLACE, values, op=MPI.SUM)
+    for left, right in zip(spans[:-1, 1] - begin, spans[1:, 0] - begin, strict=True):
+        if right > left:
+            values[left + 1] = 0.5 * (values[left] + values[right])
     particles, first = [], []
     for electrode, points in enumerate(model.points):
-        low = int(np.searchsorted(grid, line.ends[2 * electrode] - 1e-9))
-        high = int(np.searchsorted(grid, line.ends[2 * electrode + 1] + 1e-9))
-        c = np.zeros((high - low, points.particles.c.shape[1]))
+        low, high = (int(n) - begin for n in spans[2 * electrode])
+        c = np.zeros((high + 1 - low, points.particles.c.shape[1]))
         c[place[points.nodes] - low] = points.particles.c
         comm.Allreduce(MPI.IN_PLACE, c, op=MPI.SUM)
         particles.append(c)
         first.append(low)
+    grid = line.node_grid[begin:end]
     return MesoState(grid, values, (particles[0], particles[1]), (first[0], first[1]), line.ends)

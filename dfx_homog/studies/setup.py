@@ -14,6 +14,7 @@ from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_brea
 from dfx_homog.microstructure.extrude import extrude_face
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
+from dfx_homog.models.excess import StripResistances, wall_laws
 from dfx_homog.models.fields import GROUPS, quadrature_degrees
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.medium import Medium, check_coefficients
@@ -23,6 +24,9 @@ from dfx_homog.models.particle_geometry import ParticleGeometry, particle_geomet
 from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
+from dfx_homog.models.strip import strip_resistances
+from dfx_homog.models.walled import WalledModel
+from dfx_homog.models.walled_line import WalledLine
 from dfx_homog.parameters.physics import Physics, physics_from_run
 from dfx_homog.parameters.twin import Twin, dimensionless
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
@@ -230,25 +234,51 @@ class Problem:
             user_options=self.petsc,
         )
 
-    def homogenised(self, cells: dict[str, UnitCell], media: dict[str, EffectiveMedium]) -> HomogenisedModel:
-        """The homogenised model on a line; regions that are given have neither cell nor medium."""
+    def strips(
+        self, cells: dict[str, UnitCell], media: dict[str, EffectiveMedium]
+    ) -> StripResistances | None:
+        """Excess resistances of the faces, if the run file asks for wall laws."""
+        run = self.run
+        if not run.homogenised.wall_law:
+            return None
+        return strip_resistances(
+            self.comm,
+            tuple(cells[n] for n in REGIONS),
+            tuple(material(run.microstructure[n]) for n in REGIONS),
+            tuple(media[n] for n in REGIONS),
+            preset=run.solver.preset,
+            user=self.petsc,
+        )
+
+    def homogenised(
+        self,
+        cells: dict[str, UnitCell],
+        media: dict[str, EffectiveMedium],
+        strips: StripResistances | None = None,
+        periods: tuple[int, int, int] | None = None,
+    ) -> HomogenisedModel:
+        """The homogenised model on a line; regions that are given have neither cell nor medium.
+
+        strips: for wall laws, with so many unit cells (default: cell.periods) through the regions
+        """
         run, specs = self.run, self.run.microstructure
         self.check_paths(cells)
         self.check_conduction(media)
         physics = self.physics(cells)
-        return HomogenisedModel(
-            self.comm,
-            physics,
-            (self._solid("negative", cells, physics), self._solid("positive", cells, physics)),
-            tuple(
-                coefficients(media[n], material(specs[n]), separator=n == "separator")
-                if n in cells
-                else given_coefficients(cast("Particle | Effective", specs[n]))
-                for n in REGIONS
-            ),
-            MesoLine(self.comm, run.cell.widths, run.homogenised.elements),
-            user_options=self.petsc,
+        solids = self._solid("negative", cells, physics), self._solid("positive", cells, physics)
+        regions = tuple(
+            coefficients(media[n], material(specs[n]), separator=n == "separator")
+            if n in cells
+            else given_coefficients(cast("Particle | Effective", specs[n]))
+            for n in REGIONS
         )
+        where = self.comm, run.cell.widths, run.homogenised.elements
+        if strips is None:
+            line = MesoLine(*where)
+            return HomogenisedModel(self.comm, physics, solids, regions, line, user_options=self.petsc)
+        laws = wall_laws(strips, 1 / sum(periods or run.cell.periods))
+        walled = WalledLine(*where)
+        return WalledModel(self.comm, physics, solids, regions, walled, laws, user_options=self.petsc)
 
     def _solid(self, name: str, cells: dict[str, UnitCell], physics: Physics) -> ParticleGeometry:
         """Domain of an electrode's particle problems: the solid of its unit cell that takes part, or the sphere."""

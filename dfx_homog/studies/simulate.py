@@ -10,6 +10,7 @@ from mpi4py import MPI
 from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.models import in_units, losses
+from dfx_homog.models.excess import StripResistances
 from dfx_homog.models.interface_statistics import summary
 from dfx_homog.models.marched import Marched
 from dfx_homog.runfile import Run
@@ -53,7 +54,9 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
         problem = Problem(comm, run, opts.petsc)
         cells = problem.unit_cells()
         problem = problem.scaled(cells)
-        model = problem.homogenised(cells, problem.effective_media(cells))
+        media = problem.effective_media(cells)
+        strips = problem.strips(cells, media)
+        model = problem.homogenised(cells, media, strips)
 
         def arrays() -> pictures.Arrays:
             return pictures.unit_cells(cells) | pictures.in_units(
@@ -61,7 +64,7 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
             )
 
         found = geometry(run, cells)
-        _simulate(model, problem, run, out, opts, "homogenised", arrays, found, interrupt)
+        _simulate(model, problem, run, out, opts, "homogenised", arrays, found, interrupt, strips)
 
 
 def _simulate(
@@ -74,18 +77,19 @@ def _simulate(
     arrays: Callable[[], pictures.Arrays],
     found: Json,
     interrupt: Interrupt,
+    strips: StripResistances | None = None,
 ) -> None:
     """Run, write results.
 
     problem: without units, that of the model; run: as the user has it; arrays: (collective) gives the final state for
-    the report's pictures; found: the geometry of the regions
+    the report's pictures; found: the geometry of the regions; strips: the excess resistances of wall laws
     """
     with begin(run, out, opts, model.comm) as log:
         units, scaled = problem.units, problem.run
         keeper = Checkpoints(run, out / "checkpoint", opts, model.comm, log, interrupt, units=units)
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
-        found = in_units.geometry(units, found)
-        for line in [*lines(found), *(problem.twin.lines() if problem.twin else [])]:
+        found, walls = in_units.geometry(units, found), strips.lines() if strips else []
+        for line in [*lines(found), *(problem.twin.lines() if problem.twin else []), *walls]:
             log.say(line)
         wanted = moments(scaled, scaled.output.moments, scaled.output.times or ())
         active = bool(run.output.moments or run.output.times)
@@ -102,6 +106,7 @@ def _simulate(
             fields.write(result.rows[-1]["time"])  # however it ended
         write_arrays(out / "fields.npz", arrays(), model.comm)
         entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
+        entries |= {"walls": in_units.walls(units, strips)} if strips else {}
         entries |= summary(result.rows, run.time.scheme) | losses.summary(result.rows)
         entries |= problem.twin.to_json() if problem.twin else {}
         write_json(out / "result.json", entries, model.comm)
