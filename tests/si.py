@@ -23,6 +23,11 @@ QUICKSTART = Path(__file__).resolve().parents[1] / "runs" / "quickstart.toml"
 MATERIALS = "mesh_size=0.2, k_s=2.0, k_e=0.6, rho_cp_s=3e6, rho_cp_e=2e6"
 WAVY = "{{geometry='wavy', w0=0.27, w1=0.12, w2=0.0, sigma_s={sigma}, {materials}}}"
 PARTICLE = "{{geometry='particle', radius={radius}, phi_e=0.4, B=0.25, S={sigma}, K=1.2, theta={theta}}}"
+#: Overrides: a lognormal distribution of sizes in the negative electrode.
+SIZES = (
+    "microstructure.negative={geometry='particle', radius_mean=6e-6, radius_std=2e-6, sizes=3, phi_e=0.4, B=0.25, "
+    "S=100.0, K=1.2, theta=2.2e6}"
+)
 ELECTRODE = (
     "{{D_s={D_s}, K={K}, C_dl=0.2, c_max={c_max}, c_s0={c_s0}, film_resistance=1e-3, dUdT={dUdT}, "
     "ocp='{ocp}'{length}}}"

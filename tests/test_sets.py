@@ -13,6 +13,7 @@ from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.scaling import FARADAY
 from dfx_homog.parameters.sets import SETS, ParameterSet, chen2020, ecker2015, marquis2019
+from dfx_homog.runfile.given import Particle
 from dfx_homog.runfile.source import complete
 
 HERE = Path()
@@ -70,6 +71,19 @@ def test_another_geometry_is_the_users_alone() -> None:
     assert completed({"set": "chen2020"}, microstructure={"tomography": wavy})["microstructure"] == {
         "tomography": wavy
     }
+
+
+def test_sizes_keep_the_share_of_active_material() -> None:
+    """a_i r_i/3 of all sizes together are the active material's volume, as they are of the set's one size."""
+    one = completed({"set": "ecker2015"}, microstructure={"negative": {}})["microstructure"]["negative"]
+    for sizes in (
+        {"radius": [5e-6, 2e-5], "fractions": [0.3, 0.7]},
+        {"radius_mean": 1e-5, "radius_std": 4e-6, "sizes": 3},
+    ):
+        found = completed({"set": "ecker2015"}, microstructure={"negative": sizes})
+        spec = Particle.model_validate(found["microstructure"]["negative"])
+        volumes = [a * r / 3 for a, r in zip(spec.surfaces, spec.radii, strict=True)]
+        assert sum(volumes) == pytest.approx(one["a"] * one["radius"] / 3, rel=1e-12)
 
 
 def test_radius_keeps_the_share_of_active_material() -> None:

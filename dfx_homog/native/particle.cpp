@@ -105,6 +105,21 @@ struct ParticleKernel::Workspace
   {
   }
 
+  /// S^-1 of the step; separate spheres have a diagonal one, and no need of dense matrices.
+  void set(const ConstRows& stiffness_of_step, const Surface& surface)
+  {
+    stiffness = stiffness_of_step;
+    row_sums = stiffness.rowwise().sum();
+    separate = surface.facets.cols() == 1 and stiffness.isDiagonal(0.0);
+    if (separate)
+      diagonal = stiffness.diagonal();
+  }
+  template <typename Vector>
+  Eigen::VectorXd times_stiffness(const Vector& v) const
+  {
+    return separate ? Eigen::VectorXd(diagonal.cwiseProduct(v)) : Eigen::VectorXd(stiffness * v);
+  }
+
   /// Factorise S^-1 + dR/dx: symmetric, and positive definite unless U increases steeply with c.
   void factorise()
   {
@@ -116,7 +131,9 @@ struct ParticleKernel::Workspace
   template <typename Rhs>
   void solve_in_place(Rhs& b) const
   {
-    if (definite)
+    if (separate)
+      b.array().colwise() *= inverse.array();
+    else if (definite)
       cholesky.solveInPlace(b);
     else
       b = lu.solve(b).eval();
@@ -124,13 +141,14 @@ struct ParticleKernel::Workspace
 
   Eigen::MatrixXd stiffness;            // S^-1
   Eigen::VectorXd row_sums;             // of S^-1
+  Eigen::VectorXd diagonal, inverse;    // of S^-1 and, factorised, of S^-1 + dR/dx, if they are diagonal
   Eigen::VectorXd x, c_star, F, dx, x_trial;
   Eigen::MatrixXd nodal;                // int (integrand) phi_i for every column of `at`
   Eigen::VectorXd c, dc;                // at the quadrature points, padded with c_max/2 and 0
   Eigen::MatrixXd at, matrix;
   Eigen::LLT<Eigen::MatrixXd> cholesky;
   Eigen::PartialPivLU<Eigen::MatrixXd> lu;
-  bool definite = true;
+  bool definite = true, separate = false;
   bool factor_is_current = false;       // it belongs to w.x, but for an update below the tolerance
 };
 
@@ -187,7 +205,7 @@ bool ParticleKernel::residual(Workspace& w, const Law<double>& law) const
     w.at.col(Workspace::flux_c).segment<width>(i) = weight * flux.j_c;
   }
   w.dx = w.x - w.c_star;
-  w.F.noalias() = w.stiffness * w.dx;
+  w.F = w.times_stiffness(w.dx);
   _surface.integrate(w.at.col(Workspace::flux).data(), w.F.data());
   return std::isfinite(w.F.squaredNorm());
 }
@@ -195,6 +213,17 @@ bool ParticleKernel::residual(Workspace& w, const Law<double>& law) const
 /// Factorise S^-1 + dR/dx with the slope of the flux in w.at.
 void ParticleKernel::factorise(Workspace& w) const
 {
+  if (w.separate)
+  {
+    w.inverse = w.diagonal;
+    const auto slope = w.at.col(Workspace::flux_c);
+    for (Eigen::Index f = 0; f < _surface.facets.rows(); ++f)
+      for (Eigen::Index q = 0; q < _surface.shape.rows(); ++q)
+        w.inverse[_surface.facets(f, 0)]
+            += _surface.shape(q, 0) * _surface.shape(q, 0) * slope[f * _surface.shape.rows() + q];
+    w.inverse = w.inverse.cwiseInverse().eval();
+    return;
+  }
   w.matrix = w.stiffness;
   _surface.integrate(w.at.col(Workspace::flux_c).data(), w.matrix);
   w.factorise();
@@ -309,10 +338,10 @@ bool ParticleKernel::respond(Workspace& w, const Law<double>& law, TraceSolution
     const auto q_x = w.nodal.col(Workspace::heat_c);
     Eigen::MatrixXd b(R.size(), 4);
     b.leftCols<3>() = -R_p;
-    b.col(3) = -R - w.stiffness * (w.x - w.c_star);
+    b.col(3) = -R - w.times_stiffness(w.x - w.c_star);
     w.solve_in_place(b);
     w.x += b.col(3);
-    R = w.stiffness * (w.c_star - w.x);
+    R = w.times_stiffness(w.c_star - w.x);
     dR = R.sum() - w.nodal.col(Workspace::flux).sum();
     heat += q_x.dot(b.col(3));
     const auto x_p = b.leftCols<3>();
@@ -359,8 +388,7 @@ TraceSolution ParticleKernel::solve(const Step& step, const ConstRows& p, double
 {
   TraceSolution out(p.rows(), _surface.trace_nodes, _surface.trace_nodes);
   Workspace w(_surface, _kinetics.c_max);
-  w.stiffness = step.stiffness;
-  w.row_sums = w.stiffness.rowwise().sum();
+  w.set(step.stiffness, _surface);
   for (Eigen::Index i = 0; i < p.rows(); ++i)
   {
     const double rate = step.a0 * (p(i, 0) - p(i, 1)) + step.d_hist[i];

@@ -181,7 +181,7 @@ def _microstructure(spec: Microstructure, s: Scales, length: float | None) -> Mi
         **dict.fromkeys(("rho_cp_s", "rho_cp_e", "theta"), s.rho_cp0),
     }
     if isinstance(spec, Particle) and length is not None:
-        scales |= {"radius": length, "a": 1.0 / length}
+        scales |= {**dict.fromkeys(("radius", "radius_mean", "radius_std"), length), "a": 1.0 / length}
     keys = type(spec).model_fields
     given = {key: getattr(spec, key) for key in scales if key in keys and getattr(spec, key) is not None}
     return spec.model_copy(update={key: _over(value, scales[key]) for key, value in given.items()})

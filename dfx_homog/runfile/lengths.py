@@ -38,7 +38,7 @@ def _require_unit_cell_length(run: Run, name: str, command: str) -> None:
             raise run.problem(
                 key, 'not with a "particle", whose radius in m is the length (allowed: leave it out)'
             )
-        if "radius" not in spec.model_fields_set:
+        if spec.radius is None and spec.radius_mean is None:
             raise run.problem(
                 f"microstructure.{name}.radius", 'required with units = "SI" (allowed: a number > 0, in m)'
             )
@@ -47,12 +47,12 @@ def _require_unit_cell_length(run: Run, name: str, command: str) -> None:
 
 
 def unit_cell_lengths(run: Run) -> dict[str, float]:
-    """l of each electrode of a run in SI, m: of its unit cell, or the radius of its particles."""
+    """l of each electrode of a run in SI, m: of its unit cell, or the radius of its particles (the mean by volume)."""
 
     def one(name: str) -> float:
         spec = run.microstructure[name]
         if isinstance(spec, Particle):
-            return float(spec.radius)
+            return spec.mean_radius
         return float(getattr(run.parameters, name).unit_cell_length)
 
     return {name: one(name) for name in ELECTRODES}

@@ -16,6 +16,7 @@ from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.sets import SETS, ParameterSet
 from dfx_homog.runfile.base import Table, wrong
+from dfx_homog.runfile.given import Particle
 from dfx_homog.runfile.messages import allowed
 from dfx_homog.runfile.models import ELECTRODES, REGIONS
 from dfx_homog.runfile.types import Allowed, number_in, one_of
@@ -151,16 +152,30 @@ def _microstructure(under: Mapping[str, Any], over: Any) -> Any:
     if not isinstance(over, Mapping) or over.get("geometry", under["geometry"]) != under["geometry"]:
         return over
     found = _merged(under, over)
-    if "a" in under and "radius" in over and "a" not in over:
+    if "radius_mean" in over:
+        found.pop("radius", None)
+    if "a" in under and "a" not in over:
         # the share of active material is kept: it is a radius/3
-        found["a"] = under["a"] * under["radius"] / _number(over["radius"], under["radius"])
+        found["a"] = under["a"] * under["radius"] / _radius(over, under["radius"])
     return found
 
 
-def _number(value: Any, instead: float) -> float:
-    """A number > 0, or else another one, since whoever checks the key will refuse the value."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    return float(value) if good else instead
+def _radius(sizes: Mapping[str, Any], instead: float) -> float:
+    """The radius that has the surface per volume of the given sizes; `instead` if there are none, or none that will
+    be accepted."""
+    given = {
+        key: sizes[key]
+        for key in ("radius", "fractions", "radius_mean", "radius_std", "sizes")
+        if key in sizes
+    }
+    phi_e = 0.5
+    try:
+        spec = Particle.model_validate(
+            {"geometry": "particle", "phi_e": phi_e, **dict.fromkeys(("S", "B", "K", "theta"), 1.0), **given}
+        )
+    except ValidationError:
+        return instead
+    return 3.0 * (1.0 - phi_e) / spec.surface if given else instead
 
 
 def _require_heat(name: str, all_keys: Any, own: Any) -> None:

@@ -49,6 +49,12 @@ def _conductivity(value: Any) -> float | tuple[tuple[float, ...], ...]:
     return rows
 
 
+def _one_or_more(value: Any) -> float | tuple[float, ...]:
+    if isinstance(value, list | tuple):
+        return list_of(value, lambda x: number_in(x, above=0.0))
+    return number_in(value, above=0.0)
+
+
 def _conductivity_or_table(value: Any) -> float | dict[int, float]:
     """A number > 0, or label -> number >= 0 that is not 0 throughout."""
     if not isinstance(value, dict):
@@ -177,6 +183,19 @@ Points3 = Annotated[
     tuple[tuple[float, float, float], ...],
     Allowed("a list of points [z1, z2, z3] with coordinates from 0 to 1"),
     PlainValidator(lambda v: list_of(v, _numbers(3, least=0.0, most=1.0))),
+]
+OneOrMore = Annotated[
+    float | tuple[float, ...],
+    Allowed("a number > 0, or a list of them, one for each size"),
+    PlainValidator(_one_or_more),
+]
+Fractions = Annotated[
+    tuple[float, ...],
+    Allowed("a list of numbers > 0, one for each size, of sum 1"),
+    PlainValidator(lambda v: list_of(v, lambda x: number_in(x, above=0.0))),
+]
+SizeCount = Annotated[
+    int, Allowed("a whole number from 1 to 100"), PlainValidator(lambda v: whole_number_in(v, 1, 100))
 ]
 Radii = Annotated[
     tuple[float, ...],

@@ -284,7 +284,7 @@ class Problem:
         """Domain of an electrode's particle problems: the solid of its unit cell that takes part, or the sphere."""
         if name not in cells:
             spec = cast(Particle, self.run.microstructure[name])
-            return sphere_geometry(name, spec.surface, spec.radius)
+            return sphere_geometry(name, spec.surfaces, spec.radii)
         electrode = getattr(physics, name)
         cell, active = cells[name], active_cells(self.run, cells)[name]
         tensor = electrode.D_s if isinstance(electrode.D_s, tuple) else None
