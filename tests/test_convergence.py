@@ -241,7 +241,7 @@ def meso_state(functions: Any, particles: Any = lambda electrode, y, node: 0.5 +
     values = np.column_stack([f(y, electrode if i == 0 else region) for i, f in enumerate(functions)])
     number = np.arange(500)  # at least as many as a particle problem here has nodes
     c = [np.array([particles(e, v, number) for v in y[first : first + 5]]) for e, first in ((0, 0), (1, 8))]
-    return MesoState(y, values, (c[0], c[1]), (0, 8), ends)
+    return MesoState((y,), 2, values, (c[0], c[1]), (0, 8), ends)
 
 
 def test_meso_state_is_exact_on_quadratics() -> None:
@@ -259,11 +259,11 @@ def test_meso_state_is_exact_on_quadratics() -> None:
     region = np.broadcast_to([[0], [1], [2]], y.shape)
     for component in (0, 2):
         use = slice(0, 3, 2) if component == 0 else slice(0, 3)
-        found, slope = state.evaluate(component, y[use], region[use])
+        found, slope = state.evaluate(component, y[use][..., None], region[use])
         r = region[use]
         assert found == pytest.approx(value(y[use], r), abs=1e-14)
-        assert slope == pytest.approx(slopes[r] + 2 * bends[r] * (y[use] - at[r]), abs=1e-12)
-    assert state.evaluate(3, y, region)[1] == pytest.approx(2 * y, abs=1e-13)
+        assert slope[..., 0] == pytest.approx(slopes[r] + 2 * bends[r] * (y[use] - at[r]), abs=1e-12)
+    assert state.evaluate(3, y[..., None], region)[1] == pytest.approx(2 * y[..., None], abs=1e-13)
 
 
 def test_two_scale_concentration_is_exact_on_quadratics() -> None:
@@ -276,7 +276,7 @@ def test_two_scale_concentration_is_exact_on_quadratics() -> None:
         (0, [[0.0, 0.05, 0.4], [0.2, 0.31, 0.39]]),
         (1, [[0.6, 0.65, 1.0], [0.8, 0.71, 0.99]]),
     ):
-        found = state.concentration(electrode, np.array(y), node)
+        found = state.concentration(electrode, np.array(y)[..., None], node)
         assert found == pytest.approx(c(electrode, np.array(y), node), abs=1e-14)
 
 
@@ -296,10 +296,10 @@ def test_taken_state_is_the_model() -> None:
     state = take_state(model)
     size = model.points[0].particles.c.shape[1]
     model.destroy()
-    assert state.y == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0])
-    assert state.values == pytest.approx(np.cos(np.outer(state.y, [1, 2, 3, 4])), abs=1e-14)
+    assert state.grids[0] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert state.values == pytest.approx(np.cos(np.outer(state.grids[0], [1, 2, 3, 4])), abs=1e-14)
     for electrode, part in ((0, slice(0, 5)), (1, slice(8, 13))):
-        expected = np.exp(state.y[part])[:, None] * np.linspace(0.1, 0.2, size)
+        expected = np.exp(state.grids[0][part])[:, None] * np.linspace(0.1, 0.2, size)
         assert state.particles[electrode] == pytest.approx(expected, abs=1e-14)
 
 
@@ -355,7 +355,7 @@ def two_scale(it: Compared, state: MesoState) -> np.ndarray:
         cells = np.flatnonzero((tiled.cell_region == 2 * electrode) & (tiled.phase == 1))
         dofs = it.model.forms.space.dofmap.list[cells]
         unit = tiled.cells[2 * electrode].cells[tiled.cell_unit[cells]]
-        out[dofs] = state.concentration(electrode, it.y[dofs], it.solid_nodes[electrode][unit])
+        out[dofs] = state.concentration(electrode, it.y[dofs][:, :, None], it.solid_nodes[electrode][unit])
     return out
 
 

@@ -251,7 +251,11 @@ def chain(*others: str) -> str:
             "percolate in direction 1",
         ),
         (
-            ["microstructure.negative.k_s=[[2.0, 0.5], [0.5, 1.0]]", 'cell.lateral="insulated"'],
+            [
+                "microstructure.negative.k_s=[[2.0, 0.5], [0.5, 1.0]]",
+                'cell.lateral="insulated"',
+                "homogenised.dim=1",
+            ],
             "cell.lateral",
             "off-diagonal K_1j in negative",
         ),

@@ -72,14 +72,16 @@ def test_refused_limits_and_moments(override: str, words: str) -> None:
     assert words in str(error.value)
 
 
-def test_a_current_that_varies_over_the_collector_is_for_the_resolved_model() -> None:
+def test_a_current_that_varies_over_the_collector_needs_its_dimensions() -> None:
     run = protocol("{ current = '0.2*(1 + y2)*t', duration = 0.1 }")
-    require(run, "resolved")
+    for command in ("resolved", "homogenised", "convergence"):
+        require(run, command)
+    line = run.model_copy(update={"homogenised": run.homogenised.model_copy(update={"dim": 1})})
     for command in ("homogenised", "convergence"):
         with pytest.raises(
-            BadInput, match=r"protocol.steps\[0\].current: .* cannot use a formula in y1, y2, y3"
+            BadInput, match=r"protocol.steps\[0\].current: needs more than one meso dimension"
         ):
-            require(run, command)
+            require(line, command)
     with pytest.raises(BadInput, match=r"resolved does not know y3 here \(allowed: t, y1, y2\)"):
         require(protocol("{ current = '0.2*y3', duration = 0.1 }"), "resolved")
     control = stages(run.protocol)[0].control(0.05, 0.0)

@@ -150,10 +150,7 @@ def homogenised_model(h: float, elements: int) -> HomogenisedModel:
     cells = wavy_cells(h)
     materials = wavy_materials()
     media = [effective_medium(MPI.COMM_WORLD, c, m) for c, m in zip(cells, materials, strict=True)]
-    regions = tuple(
-        coefficients(medium, material, separator=i == 1)
-        for i, (medium, material) in enumerate(zip(media, materials, strict=True))
-    )
+    regions = tuple(coefficients(medium, separator=i == 1) for i, medium in enumerate(media))
     negative, positive = (particle_geometry(cell, *quadrature_degrees(1)) for cell in (cells[0], cells[2]))
     line = MesoLine(MPI.COMM_WORLD, (0.4, 0.2, 0.4), elements)
     return HomogenisedModel(MPI.COMM_WORLD, wavy_physics(), (negative, positive), regions, line)

@@ -208,12 +208,12 @@ def test_state_for_comparison_has_both_sides_of_the_faces() -> None:
     model.destroy()
     y = np.array([[0.0, 0.17, 0.4], [0.4, 0.5, 0.6], [0.6, 0.77, 1.0]])
     region = np.broadcast_to([[0], [1], [2]], y.shape)
-    value, slope = state.evaluate(C_E, y, region)
+    value, slope = state.evaluate(C_E, y[..., None], region)
     assert value == pytest.approx(y + 10.0 * region, abs=1e-12)
-    assert slope == pytest.approx(np.ones_like(y), abs=1e-11)
+    assert slope[..., 0] == pytest.approx(np.ones_like(y), abs=1e-11)
     for electrode in (0, 1):
         at = y[2 * electrode]
-        found = state.concentration(electrode, at, np.zeros(3, dtype=np.int64))
+        found = state.concentration(electrode, at[:, None], np.zeros(3, dtype=np.int64))
         assert found == pytest.approx(at, abs=1e-12)
 
 

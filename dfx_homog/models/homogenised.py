@@ -40,6 +40,7 @@ from dfx_homog.solvers.presets import NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
 
 ELECTRODES = ("negative", "positive")
+SMALL = 20_000  # meso unknowns that are factorised in less time than multigrid takes
 CHARGE_BALANCE = 5e-12  # of the applied current: residual left by Newton's method
 
 
@@ -48,8 +49,8 @@ class HomogenisedModel(TransientModel):
 
     solids:  domains of the particle problems of negative electrode and positive electrode
     regions: effective coefficients of negative electrode, separator, positive electrode
-    A small Newton system (four fields, the particles condensed) is factorised directly. The particle problems, which
-    are nearly all of the work, are spread over the ranks with the nodes.
+    preset:  of the Newton system (four fields, the particles condensed); one of fewer than SMALL unknowns is factorised
+    The particle problems, which are nearly all of the work, are spread over the ranks with the nodes.
     """
 
     def __init__(
@@ -60,11 +61,12 @@ class HomogenisedModel(TransientModel):
         regions: tuple[MesoCoefficients, ...],
         domain: MesoDomain,
         *,
+        preset: str = "iterative",
         user_options: tuple[str, ...] = (),
     ):
         self.comm, self.physics, self.regions, self.domain = comm, physics, regions, domain
         self.fields = NAMES
-        self.user_options = user_options
+        self.preset, self.user_options = preset, user_options
         self._largest_coefficient = max(physics.lam * physics.c_e0, *(r.largest for r in regions))
         self.forms = MesoForms(domain, physics, regions)
         space = self.forms.space
@@ -142,7 +144,7 @@ class HomogenisedModel(TransientModel):
             self._residual,
             lambda A: self._jacobian(A, layout),
             GROUPS,
-            preset="direct",
+            preset="direct" if layout.global_size < SMALL else self.preset,
             prefix=prefix,
             atol=round_off(layout.global_size, self._largest_coefficient * self.domain.stiffness),
             user_options=self.user_options,

@@ -20,7 +20,7 @@ from dfx_homog.models.meso_domain import (
     POSITIVE_TAB,
     MesoDomain,
 )
-from dfx_homog.models.resolved_forms import Material, cellwise
+from dfx_homog.models.resolved_forms import cellwise
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.physics import Physics
 from dfx_homog.physics import heat, temperature, transport
@@ -191,14 +191,18 @@ class MesoForms:
         """(nodes,) this rank's part of the mean of v_i over the positive tab."""
         return self._assemble(self._tab)
 
+    def facet_closure(self) -> npt.NDArray[np.int32]:
+        """(facets, k) nodes on each facet of a cell, vertices first."""
+        dim, layout = self.domain.dim, self.space.dofmap.dof_layout
+        tensor = self.mesh.topology.cell_name() in TENSOR_CELLS
+        count = 2 * dim if tensor else dim + 1
+        return np.array([layout.entity_closure_dofs(dim - 1, i) for i in range(count)])
+
     def negative_tab(self) -> npt.NDArray[np.bool_]:
         """(nodes,) whether a node is on a facet of the negative tab, seen from this rank."""
-        dim, layout = self.domain.dim, self.space.dofmap.dof_layout
         facets = self.domain.facets[NEGATIVE_TAB]
-        count = {1: 2, 2: 4, 3: 6}[dim] if self.mesh.topology.cell_name() in TENSOR_CELLS else dim + 1
-        closure = np.array([layout.entity_closure_dofs(dim - 1, i) for i in range(count)])
         here = np.zeros(len(self.u.x.array) // 4, dtype=bool)
-        here[self.space.dofmap.list[facets[:, :1], closure[facets[:, 1]]]] = True
+        here[self.space.dofmap.list[facets[:, :1], self.facet_closure()[facets[:, 1]]]] = True
         return here
 
     def joule_heat(self) -> FloatArray:
@@ -216,7 +220,7 @@ class MesoForms:
         return out.reshape(-1, 4)[:, 0].copy()
 
 
-def coefficients(medium: Any, material: Material, *, separator: bool, dim: int = 1) -> MesoCoefficients:
+def coefficients(medium: Any, *, separator: bool, dim: int = 1) -> MesoCoefficients:
     """Effective coefficients of a computed microstructure (models.effective.EffectiveMedium) in `dim` dimensions."""
     S, B, K = (None if (t := medium.tensor(n)) is None else t[:dim, :dim] for n in ("S", "B", "K"))
     assert B is not None and K is not None

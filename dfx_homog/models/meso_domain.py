@@ -213,6 +213,12 @@ class MesoBox(MesoDomain):
             [np.searchsorted(0.5 * (g[1:] + g[:-1]), points[:, d]) for d, g in enumerate(self.node_grids)]
         )
 
+    @property
+    def spans(self) -> Ints:
+        """(3, 2) first and last node of each region in direction 1."""
+        count = self.order * self.elements
+        return np.column_stack([count * np.arange(3), count * np.arange(1, 4)])
+
     def numbers(self, space: fem.FunctionSpace) -> Ints:
         nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
         index = self.indices(space.tabulate_dof_coordinates()[:nodes])
@@ -251,12 +257,6 @@ class MesoLine(MesoBox):
     def node_grid(self) -> FloatArray:
         """y1 of all 2 * 3 * elements + 1 nodes from left to right."""
         return self.node_grids[0]
-
-    @property
-    def spans(self) -> Ints:
-        """(3, 2) first and last node of each region."""
-        first = 2 * self.elements * np.arange(3)
-        return np.column_stack([first, first + 2 * self.elements])
 
 
 class Nodes:

@@ -89,6 +89,7 @@ def physics_from_run(run: runfile.Run) -> Physics:
         gamma=p.gamma,
         h_negative=Expression.of_time_and_place(p.h if p.h_negative is None else p.h_negative),
         h_positive=Expression.of_time_and_place(p.h if p.h_positive is None else p.h_positive),
+        h_lateral=Expression.of_time_and_place(p.h_lateral),
         T_ambient=p.T_ambient,
         T_initial=p.T_initial,
         isothermal=p.isothermal,

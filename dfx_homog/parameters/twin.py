@@ -124,9 +124,9 @@ def in_scales(run: Run, s: Scales) -> Twin:
         "time": run.time.model_copy(update={"dt": run.time.dt / s.t0}),
         "output": _output(run.output, s),
     }
-    if run.cell.thickness is not None:
-        thickness = tuple(width / s.L for width in run.cell.thickness)
-        changes["cell"] = run.cell.model_copy(update={"thickness": thickness})
+    lengths_of_cell = ("thickness", "lateral_size", "tab_negative", "tab_positive")
+    given = {key: value for key in lengths_of_cell if (value := getattr(run.cell, key)) is not None}
+    changes["cell"] = run.cell.model_copy(update={key: _over(value, s.L) for key, value in given.items()})
     if run.battery is not None:
         changes["battery"] = _battery(run.battery, s)
     return Twin(run.model_copy(update=changes), s, lengths)
@@ -196,7 +196,7 @@ def _parameters(run: Run, s: Scales, lengths: Mapping[str, float]) -> Parameters
     p = run.parameters
     assert isinstance(p, ParametersSI)
     mobility = s.electrolyte_diffusivity / (GAS_CONSTANT * s.T0)
-    cooling = {key: getattr(p, key) for key in ("h", "h_negative", "h_positive")}
+    cooling = {key: getattr(p, key) for key in ("h", "h_negative", "h_positive", "h_lateral")}
     activation = {key: s.activation(E) for key, E in p.activation.model_dump().items()}
     entries = {
         "D_L": p.D_L / s.electrolyte_diffusivity,

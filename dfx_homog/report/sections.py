@@ -9,6 +9,7 @@ from dfx_homog.report import (
     plots_error,
     plots_fields,
     plots_geometry,
+    plots_meso,
     plots_time,
     sections_cell,
     sections_rve,
@@ -109,6 +110,14 @@ def fields(study: Study, numbers: Numbered) -> str:
             "fields along the cell",
             f"Fields along the cell at {moment}: dots are nodal values of the resolved model (a sample of "
             f"all nodes, hence the vertical spread of a cross-section); {line}",
+        ),
+        *(
+            numbers.figure(
+                plots_meso.maps(study, name),
+                f"homogenised fields{plots_meso.PLACES[name]}",
+                f"The homogenised fields{plots_meso.PLACES[name]} at {moment}; grey: the field does not live there.",
+            )
+            for name in plots_meso.names(study)
         ),
         numbers.figure(
             plots_fields.maps(study),

@@ -36,10 +36,14 @@ from dfx_homog.runfile.types import (
     Flag,
     Formula,
     Fraction,
+    Grading,
     Lateral,
+    LateralElements,
     LateralPeriods,
+    LateralSize,
     Levels,
     MesoDimension,
+    MesoOrder,
     NotNegative,
     Number,
     Overpotential,
@@ -50,6 +54,7 @@ from dfx_homog.runfile.types import (
     Ranks,
     ReversibleHeat,
     Sizes,
+    Tab,
     Thickness,
     UnitsNone,
     VoxelMethod,
@@ -78,6 +83,18 @@ class Cell(Table):
         default=(1,), description="unit cells across, one entry for each lateral direction"
     )
     lateral: Lateral = Field(default="periodic", description="conditions on the lateral faces")
+    lateral_size: LateralSize | None = Field(
+        default=None,
+        description="lengths across in cell thicknesses, SI: m, `homogenised` only; default: those of lateral_periods",
+    )
+    tab_negative: Tab | None = Field(
+        default=None,
+        description="where current passes through the negative collector, in y2 (and y3), lengths as lateral_size, "
+        "`homogenised` only; default: all of it",
+    )
+    tab_positive: Tab | None = Field(
+        default=None, description="where current passes through the positive collector; default: all of it"
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Cell:
@@ -146,6 +163,9 @@ class Parameters(Table):
     h: Cooling = Field(default=0.0, description="heat exchange at the collector faces, >= 0 during the run")
     h_negative: Cooling | None = Field(default=None, description="heat exchange at y1 = 0; default: h")
     h_positive: Cooling | None = Field(default=None, description="heat exchange at y1 = 1; default: h")
+    h_lateral: Cooling = Field(
+        default=0.0, description="heat exchange at the lateral faces, `homogenised` in 2 or 3 dimensions only"
+    )
     T_ambient: Number = Field(default=0.0, description="ambient temperature (scaled rise), 1 + gamma T > 0")
     T_initial: Number = Field(default=0.0, description="initial temperature (scaled rise), 1 + gamma T > 0")
     isothermal: Flag = Field(default=False, description="true: T stays T_initial")
@@ -204,7 +224,25 @@ class Homogenised(Table):
     """[homogenised]"""
 
     elements: Count = Field(default=20, description="meso elements per region")
-    dim: MesoDimension = Field(default=1, description="meso dimensions")
+    dim: MesoDimension | None = Field(
+        default=None,
+        description="meso dimensions; default: 1 where that is exact, else those of the unit cells",
+    )
+    order: MesoOrder | None = Field(
+        default=None, description="polynomial order of the meso elements; default: 2, on a mesh file 1"
+    )
+    lateral_elements: LateralElements | None = Field(
+        default=None,
+        description="meso elements across, one entry for each lateral direction; default: 10 each",
+    )
+    lateral_grading: Grading = Field(
+        default=1.0, description="longest element across over those at the ends of tabs"
+    )
+    mesh: str | None = Field(
+        default=None,
+        description="a mesh file of gmsh in place of a box, with physical groups negative, separator, positive, "
+        "negative_tab, positive_tab",
+    )
     wall_law: Flag = Field(
         default=False,
         description="excess resistances of separator and collector faces from strip problems; needs unit cells in all "

@@ -108,6 +108,9 @@ class ParametersSI(Table):
     )
     h_negative: Cooling | None = Field(default=None, description="heat exchange at y1 = 0; default: h")
     h_positive: Cooling | None = Field(default=None, description="heat exchange at y1 = 1; default: h")
+    h_lateral: Cooling = Field(
+        default=0.0, description="heat exchange at the lateral faces, `homogenised` in 2 or 3 dimensions only"
+    )
     overpotential: Overpotential = Field(
         default="paper",
         description="eta = Phi_s - Phi_e - U, or measured against a lithium electrode in the electrolyte: less "

@@ -8,6 +8,7 @@ from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.given import Effective, Particle
 from dfx_homog.runfile.lengths import require_lengths
+from dfx_homog.runfile.meso import check_meso, meso_dimension, refuse_meso_keys
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.place import check_cooling, check_diffusivity
@@ -36,7 +37,10 @@ def require(run: Run, command: str) -> None:
         _require_regions(run, command)
         require_lengths(run, command)
         dims = [spec.dim for spec in run.microstructure.values() if spec.dim is not None]
-        dim = (dims[0] if dims else 3) if command == "resolved" else 1
+        if command != "homogenised":
+            refuse_meso_keys(run, command)
+        dim = (dims[0] if dims else 3) if command == "resolved" else meso_dimension(run)
+        check_meso(run, dim)
         check_cooling(run, command, dim)
         _require_known_places(run, command, dim)
         if dims:
@@ -209,13 +213,8 @@ def _coefficients(name: str, spec: Microstructure) -> Iterator[str]:
 
 
 def _require_known_places(run: Run, command: str, dim: int) -> None:
-    """Currents may vary over the collector of the resolved model, in the coordinates that it has."""
+    """Currents may vary over the collector, in the coordinates that the model has."""
     for number, step in enumerate(run.protocol.steps):
-        if dim == 1 and step.varies_in_place:
-            raise run.problem(
-                f"protocol.steps[{number}].current",
-                f"{command} cannot use a formula in y1, y2, y3 (allowed: a number, or a formula in t)",
-            )
         for unknown in PLACES[dim:]:
             if isinstance(step.applied, Expression) and step.applied.depends_on(unknown):
                 known = ", ".join(PLACES[:dim])

@@ -114,6 +114,13 @@ def _lateral_periods(value: Any) -> tuple[int, ...]:
     return periods
 
 
+def _interval(value: Any) -> tuple[float, ...]:
+    ends: tuple[float, ...] = list_of(value, lambda v: number_in(v, least=0.0), 2)
+    if not ends[0] < ends[1]:
+        raise ValueError(f"{show(value)} is no interval")
+    return ends
+
+
 def formula(value: Any) -> float | str:
     """`value` if it is a number or a formula in c and T, else ValueError."""
     from dfx_homog.parameters.expression import Expression
@@ -193,7 +200,24 @@ VoxelMethod = Annotated[
 _UNITS = Allowed('"dimensionless" or "SI"')
 UnitsNone = Annotated[Literal["dimensionless"], _UNITS, one_of(["dimensionless"])]
 UnitsSI = Annotated[Literal["SI"], _UNITS, one_of(["SI"])]
-MesoDimension = Annotated[Literal[1], Allowed("1 in this version"), one_of([1], later=[2, 3])]
+MesoDimension = Annotated[Literal[1, 2, 3], Allowed("1, 2 or 3"), one_of([1, 2, 3])]
+MesoOrder = Annotated[Literal[1, 2], Allowed("1 or 2"), one_of([1, 2])]
+LateralSize = Annotated[
+    tuple[float, ...],
+    Allowed("a list of one or two numbers > 0"),
+    PlainValidator(lambda v: list_of(v, lambda w: number_in(w, above=0.0), 1, 2)),
+]
+Tab = Annotated[
+    tuple[tuple[float, float], ...],
+    Allowed("a list of intervals [low, high], 0 <= low < high, one for each lateral direction"),
+    PlainValidator(lambda v: list_of(v, _interval, 1, 2)),
+]
+LateralElements = Annotated[
+    tuple[int, ...],
+    Allowed("a list of one or two positive whole numbers"),
+    PlainValidator(lambda v: list_of(v, lambda n: whole_number_in(n, 1, LARGEST_COUNT), 1, 2)),
+]
+Grading = Annotated[float, Allowed("a number >= 1"), PlainValidator(lambda v: number_in(v, least=1.0))]
 Periods = Annotated[
     tuple[int, int, int],
     Allowed("3 positive whole numbers: unit cells through negative, separator, positive"),

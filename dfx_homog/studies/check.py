@@ -28,6 +28,7 @@ from dfx_homog.runfile import (
     suited_to,
 )
 from dfx_homog.runfile.battery import Battery
+from dfx_homog.runfile.meso import LATERAL_ELEMENTS, meso_dimension
 from dfx_homog.runfile.require import MODELS
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def _describe_samples(run: Run) -> str:
 def _describe_models(problem: Problem, cells: dict[str, UnitCell] | None, levels: bool) -> list[str]:
     run = problem.run
     if any(run.microstructure[name].is_given for name in REGIONS):
-        return [f"homogenised: {3 * run.homogenised.elements} meso elements, particles at every node"]
+        return [_describe_meso(run)]
     if cells is None:
         return [f"unknowns and memory: not counted for unit cells of over {MESHED} triangles or tetrahedra"]
     isothermal, dim = run.parameters.isothermal, cells["negative"].dim
@@ -273,11 +274,24 @@ def _describe_models(problem: Problem, cells: dict[str, UnitCell] | None, levels
         lines.append(
             f"resolved, delta = 1/{sum(periods)}: about {unknowns} unknowns, {preset} solver{memory}"
         )
-    # quadratic meso elements, a particle at every node of an electrode
-    nodes = 2 * run.homogenised.elements + 1
-    particles = ", ".join(f"{nodes} of {_nodes(cells[name], SOLID)} unknowns ({name})" for name in ELECTRODES)
-    lines.append(f"homogenised: {3 * run.homogenised.elements} meso elements, particle problems: {particles}")
+    particles = ", ".join(f"{_nodes(cells[name], SOLID)} unknowns ({name})" for name in ELECTRODES)
+    lines.append(f"{_describe_meso(run)} of {particles}")
     return lines
+
+
+def _describe_meso(run: Run) -> str:
+    """Meso elements and particles, as far as they are known before the cell problems are solved."""
+    h, dim = run.homogenised, meso_dimension(run)
+    if h.mesh is not None:
+        return f"homogenised: meso elements of {h.mesh}, a particle at every node of an electrode"
+    order = 2 if dim == 1 else h.order or 2
+    across = (h.lateral_elements or (LATERAL_ELEMENTS,)) * (dim - 1)
+    periodic = run.cell.lateral == "periodic"
+    nodes = math.prod(order * n + (not periodic) for n in across[: dim - 1]) * (order * h.elements + 1)
+    shape = " x ".join(str(n) for n in (3 * h.elements, *across[: dim - 1]))
+    more = ", more dimensions where sides are insulated and tensors not diagonal"
+    unknown = more if dim == 1 and run.homogenised.dim is None and not periodic else ""
+    return f"homogenised: {shape} meso elements of order {order}{unknown}, particle problems: {nodes} each electrode"
 
 
 def _bytes(amount: float) -> str:

@@ -1,6 +1,6 @@
 """Errors of the homogenised model against the resolved one, leading order and with first-order correctors.
 
-For a field u of the resolved model and its homogenised partner u0(y1):
+For a field u of the resolved model and its homogenised partner u0(y), in one meso dimension or in all:
     l2 = ||u - u0|| / ||u0||,               h1 = ||grad u - grad u0|| / ||grad u0||,
     corrected: u0 + delta W(y/delta) . grad u0 in place of u0, W the corrector of the field's cell problem;
     interior: the same integral one tenth of the cell away from collectors and separator faces.
@@ -37,35 +37,43 @@ class Comparison:
     """
 
     def __init__(
-        self, model: ResolvedModel, media: tuple[EffectiveMedium, ...], solid_nodes: tuple[np.ndarray, ...]
+        self,
+        model: ResolvedModel,
+        media: tuple[EffectiveMedium, ...],
+        solid_nodes: tuple[np.ndarray, ...],
+        dim: int = 1,
     ):
-        """media: of the three regions; solid_nodes: unit-cell node -> particle node of each electrode."""
+        """media: of the three regions; solid_nodes: unit-cell node -> particle node of each electrode; dim: meso
+        dimensions"""
         self.model, self.tiled = model, model.tiled
         tiled, mesh = self.tiled, self.tiled.mesh
         self._cells = len(tiled.cell_unit)
         space = fem.functionspace(mesh, ("DG", tiled.order))
         self._map = space.dofmap.list[: self._cells]
-        self._u, self._u0, self._W, self._slope = (fem.Function(space) for _ in range(4))
+        self._u, self._u0 = fem.Function(space), fem.Function(space)
+        # for each meso direction the corrector and the slope that it belongs to
+        self._W, self._slope = ([fem.Function(space) for _ in range(dim)] for _ in range(2))
         self._weight = fem.Function(fem.functionspace(mesh, ("DG", 0)))
         self._switch = fem.Constant(mesh, 0.0)
         delta = fem.Constant(mesh, tiled.scale)
-        error = self._u - self._u0 - self._switch * delta * self._W * self._slope
+        first_order = sum(W * slope for W, slope in zip(self._W, self._slope, strict=True))
+        error = self._u - self._u0 - self._switch * delta * first_order
         # the squared error is of degree 2(k + 1) with the corrector's product
         dx = ufl.Measure("dx", mesh, metadata={"quadrature_degree": quadrature_degrees(tiled.order)[0] + 2})
         self._l2 = _compat.compile_form(self._weight * error**2 * dx)
         self._h1 = _compat.compile_form(self._weight * ufl.inner(ufl.grad(error), ufl.grad(error)) * dx)
 
-        self._y = self._on_cells(model.coordinates[:, 0])
-        self._region = np.broadcast_to(tiled.cell_region[:, None], self._y.shape)
+        self._y = self._on_cells(model.coordinates[:, :dim])
+        self._region = np.broadcast_to(tiled.cell_region[:, None], self._y.shape[:2])
         # the separator's closing unit cell, if any, has no correctors of its own: they are left out there
-        self._unit_nodes = np.zeros(self._y.shape, dtype=np.int64)
+        self._unit_nodes = np.zeros(self._region.shape, dtype=np.int64)
         for r, unit in enumerate(tiled.cells):
             here = tiled.cell_kind == r
             self._unit_nodes[here] = unit.cells[tiled.cell_unit[here]]
         self._correctors = {name: self._tile_corrector(name, media) for name in ("S", "B", "K")}
         self._solid_nodes = solid_nodes
         ends = np.cumsum([0, *tiled.counts]) * tiled.scale
-        middle = self._y.mean(axis=1)
+        middle = self._y[:, :, 0].mean(axis=1)
         self._interior = np.min(np.abs(middle[:, None] - ends), axis=1) > MARGIN
 
     def _on_cells(self, nodal: FloatArray) -> FloatArray:
@@ -76,7 +84,7 @@ class Comparison:
         for r, medium in enumerate(media):
             if name in medium.problems:
                 here = self.tiled.cell_kind == r
-                out[here] = medium.problems[name].correctors[self._unit_nodes[here], 0]
+                out[here] = medium.problems[name].correctors[self._unit_nodes[here], : out.shape[2]]
         return out
 
     def _domain(self, field: str) -> np.ndarray:
@@ -96,17 +104,20 @@ class Comparison:
         resolved = self._on_cells(self.model.values[:, self.model.component(field)])
         self._u.x.array[self._map] = resolved
         if field == "c_s":
-            value = np.zeros(self._y.shape)
+            value = np.zeros(self._region.shape)
             for electrode, nodes in enumerate(self._solid_nodes):
                 here = (self.tiled.cell_region == 2 * electrode) & (self.model.forms.part == SOLID)
                 value[here] = state.concentration(electrode, self._y[here], nodes[self._unit_nodes[here]])
             self._u0.x.array[self._map] = value
-            self._slope.x.array[:] = 0
+            for slope in self._slope:
+                slope.x.array[:] = 0
             return
-        value, slope = state.evaluate(MESO_NAMES.index(field), self._y, self._region)
+        value, gradient = state.evaluate(MESO_NAMES.index(field), self._y, self._region)
         self._u0.x.array[self._map] = value
-        self._slope.x.array[self._map] = slope
-        self._W.x.array[self._map] = self._correctors[CORRECTOR[field]]
+        correctors = self._correctors[CORRECTOR[field]]
+        for j, (W, slope) in enumerate(zip(self._W, self._slope, strict=True)):
+            slope.x.array[self._map] = gradient[:, :, j]
+            W.x.array[self._map] = correctors[:, :, j]
 
     def errors(self, state: MesoState) -> Errors:
         """Relative errors of every field at the model's current time, which must be the state's."""

@@ -27,6 +27,7 @@ from dfx_homog.studies.checkpoints import Checkpoints, fingerprint
 from dfx_homog.studies.comparison import FIELDS, Comparison, Errors
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import march
+from dfx_homog.studies.meso_setup import dimension
 from dfx_homog.studies.outcome import March, json_row
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.reference import MesoState, take_state
@@ -104,7 +105,7 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
         problem.check_paths(cells, *run.convergence.periods)
         problem = problem.scaled(cells)
         media = problem.effective_media(cells)
-        problem.check_conduction(media)
+        problem.levels_across(cells, dimension(run, media))
         strips = problem.strips(cells, media)
         with begin(run, out, opts, comm) as log:
             found, walls = (
@@ -234,7 +235,9 @@ def _level(
         return finished
     walled = _homogenised(study, periods, reference) if study.strips else None
     study.interrupt.stop_before(label)
-    model = study.problem.resolved(study.cells, periods)
+    dim = reference.states[max(reference.states)].dim
+    across = study.problem.levels_across(study.cells, dim)[periods]
+    model = study.problem.resolved(study.cells, periods, across=across)
     study.log.say(f"{label}: {model.dofs} unknowns, {study.comm.size} ranks")
     level = _compared(study, reference, walled, model, folder, label)
     mesh = pictures.resolved_mesh(model) | pictures.interface(model) if pictured else {}
@@ -255,7 +258,9 @@ def _compared(
 ) -> Json:
     """A resolved model through the protocol, with its errors against the homogenised one, and that with wall laws."""
     against = {"errors": reference} | ({"errors_wall_law": walled} if walled else {})
-    comparison = Comparison(model, tuple(study.media[n] for n in REGIONS), reference.solid_nodes)
+    media = tuple(study.media[n] for n in REGIONS)
+    dim = reference.states[max(reference.states)].dim
+    comparison = Comparison(model, media, reference.solid_nodes, dim)
     keeper = study.keeper(folder)
     keeper.notes |= {name: {} for name in against}  # by the number of the step, as JSON has it
 

@@ -88,6 +88,8 @@ def in_units(units: Units, arrays: Arrays) -> Arrays:
 
 
 def _in_units(units: Units, name: str, values: np.ndarray, arrays: Arrays) -> np.ndarray:
+    if name.startswith("meso_map_"):
+        return _map_in_units(units, name, values, arrays)
     kind, _, rest = name.partition("_")
     if rest in ("y", "ends", "points") or name.endswith("_y"):
         return units.value("length", values)
@@ -106,9 +108,21 @@ def _in_units(units: Units, name: str, values: np.ndarray, arrays: Arrays) -> np
     )
 
 
+def _map_in_units(units: Units, name: str, values: np.ndarray, arrays: Arrays) -> np.ndarray:
+    """Of the arrays of `meso_pictures`."""
+    if name.endswith("_values"):
+        negative = arrays[name.removesuffix("_values") + "_negative"]
+        fields = (*MESO_NAMES, "rate")
+        return np.stack(
+            [results.column(units, f, values[..., i], negative) for i, f in enumerate(fields)], axis=-1
+        )
+    return values if name.endswith(("_axes", "_negative")) else units.value("length", values)
+
+
 def meso(state: MesoState) -> Arrays:
-    """The homogenised fields along y1 at the final time."""
-    return {"meso_y": state.y, "meso_values": state.values, "meso_ends": state.ends}
+    """The homogenised fields along y1, in the middle of the cell, at the final time."""
+    y, values = state.middle()
+    return {"meso_y": y, "meso_values": values, "meso_ends": state.ends}
 
 
 def resolved_mesh(model: ResolvedModel) -> Arrays:
@@ -199,11 +213,9 @@ def profiles(
         column = int(starts[region] + model.tiled.counts[region] // 2)
         resolved = _tile_values(model, region, column, cells[name])
         unit = cells[name]
-        y = (column + unit.points[:, 0]) * model.delta
+        y = np.clip((unit.points + np.eye(2)[0] * column) * model.delta, 0, 1)
         node = solid_nodes[electrode]
-        homogenised = np.where(
-            node >= 0, state.concentration(electrode, np.clip(y, 0, 1), np.maximum(node, 0)), np.nan
-        )
+        homogenised = np.where(node >= 0, state.concentration(electrode, y, np.maximum(node, 0)), np.nan)
         out[f"particle_{name}_resolved"] = resolved
         out[f"particle_{name}_homogenised"] = homogenised
         out[f"particle_{name}_y"] = (column + 0.5) * model.delta

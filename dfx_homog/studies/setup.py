@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_breaks
@@ -19,7 +18,6 @@ from dfx_homog.models.fields import GROUPS, quadrature_degrees
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.medium import Medium, check_coefficients
 from dfx_homog.models.meso import coefficients, given_coefficients
-from dfx_homog.models.meso_domain import MesoLine
 from dfx_homog.models.particle_geometry import ParticleGeometry, particle_geometry
 from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.models.resolved import ResolvedModel
@@ -37,6 +35,7 @@ from dfx_homog.runfile.place import check_cooling, check_diffusivity
 from dfx_homog.runfile.plane import Electrolyte
 from dfx_homog.solvers.newton import Groups
 from dfx_homog.studies.joining import fitting_separator
+from dfx_homog.studies.meso_setup import dimension, meso_domain
 from dfx_homog.studies.regions import active_cells, area_factors, check_paths, heat_capacities
 from dfx_homog.voxels.grid import VoxelGrid
 
@@ -201,6 +200,27 @@ class Problem:
             )
         return given * directions if len(given) == 1 else given
 
+    def levels_across(
+        self, cells: dict[str, UnitCell], dim: int
+    ) -> dict[tuple[int, int, int], tuple[int, ...]]:
+        """Unit cells across for each level of a convergence study.
+
+        Those of [cell], or where more than one meso dimension is resolved, as many as keep the cell's size: then
+        lateral_periods belong to cell.periods. Raises BadInput.
+        """
+        run, across = self.run, self.lateral_periods(cells)
+        found = {}
+        for periods in run.convergence.periods:
+            scale = sum(periods) / sum(run.cell.periods) if dim > 1 else 1.0
+            found[periods] = tuple(round(n * scale) for n in across)
+            if any(abs(n - m * scale) > 1e-9 for n, m in zip(found[periods], across, strict=True)):
+                raise run.problem(
+                    "cell.lateral_periods",
+                    f"{list(across)} with cell.periods = {list(run.cell.periods)} is no whole number of unit cells for "
+                    f"{list(periods)} (allowed: multiples, so that every level is as wide)",
+                )
+        return found
+
     def physics(self, cells: dict[str, UnitCell]) -> Physics:
         """Materials and conditions; G of electrodes made of voxels with the area corrected where that is asked for."""
         for cell in cells.values():
@@ -215,9 +235,16 @@ class Problem:
         return replace(found, **changed)
 
     def resolved(
-        self, cells: dict[str, UnitCell], periods: tuple[int, int, int], groups: Groups = GROUPS
+        self,
+        cells: dict[str, UnitCell],
+        periods: tuple[int, int, int],
+        groups: Groups = GROUPS,
+        across: tuple[int, ...] | None = None,
     ) -> ResolvedModel:
-        """The resolved model with the given unit cells through the regions, preconditioned in groups of fields."""
+        """The resolved model with the given unit cells through the regions, preconditioned in groups of fields.
+
+        across: unit cells across, default: those of [cell]
+        """
         run = self.run
         check_cooling(run, "resolved", cells["negative"].dim)
         self.check_paths(cells, periods)
@@ -227,7 +254,7 @@ class Problem:
             tuple(cells[name] for name in REGIONS),
             tuple(material(run.microstructure[name]) for name in REGIONS),
             periods,
-            self.lateral_periods(cells),
+            across or self.lateral_periods(cells),
             lateral_periodic=run.cell.lateral == "periodic",
             preset=run.solver.preset,
             groups=groups,
@@ -257,28 +284,37 @@ class Problem:
         strips: StripResistances | None = None,
         periods: tuple[int, int, int] | None = None,
     ) -> HomogenisedModel:
-        """The homogenised model on a line; regions that are given have neither cell nor medium.
+        """The homogenised model on its meso domain; regions that are given have neither cell nor medium.
 
         strips: for wall laws, with so many unit cells (default: cell.periods) through the regions
         """
         run, specs = self.run, self.run.microstructure
         self.check_paths(cells)
-        self.check_conduction(media)
+        if strips is None:
+            domain = meso_domain(self.comm, run, media)
+        elif (dim := dimension(run, media)) > 1:
+            raise run.problem(
+                "homogenised.wall_law",
+                f"true with {dim} meso dimensions (allowed: false, or homogenised.dim = 1)",
+            )
+        else:
+            domain = WalledLine(self.comm, run.cell.widths, run.homogenised.elements)
         physics = self.physics(cells)
         solids = self._solid("negative", cells, physics), self._solid("positive", cells, physics)
         regions = tuple(
-            coefficients(media[n], material(specs[n]), separator=n == "separator")
+            coefficients(media[n], separator=n == "separator", dim=domain.dim)
             if n in cells
-            else given_coefficients(cast("Particle | Effective", specs[n]))
+            else given_coefficients(cast("Particle | Effective", specs[n]), domain.dim)
             for n in REGIONS
         )
-        where = self.comm, run.cell.widths, run.homogenised.elements
         if strips is None:
-            line = MesoLine(*where)
-            return HomogenisedModel(self.comm, physics, solids, regions, line, user_options=self.petsc)
+            preset = run.solver.preset
+            return HomogenisedModel(
+                self.comm, physics, solids, regions, domain, preset=preset, user_options=self.petsc
+            )
+        assert isinstance(domain, WalledLine)
         laws = wall_laws(strips, 1 / sum(periods or run.cell.periods))
-        walled = WalledLine(*where)
-        return WalledModel(self.comm, physics, solids, regions, walled, laws, user_options=self.petsc)
+        return WalledModel(self.comm, physics, solids, regions, domain, laws, user_options=self.petsc)
 
     def _solid(self, name: str, cells: dict[str, UnitCell], physics: Physics) -> ParticleGeometry:
         """Domain of an electrode's particle problems: the solid of its unit cell that takes part, or the sphere."""
@@ -294,32 +330,6 @@ class Problem:
     def check_paths(self, cells: dict[str, UnitCell], *levels: tuple[int, int, int]) -> None:
         """Current can pass through all regions, in resolved domains of the given periods too. Raises BadInput."""
         check_paths(self.run, cells, levels, self.lateral_periods(cells))
-
-    def check_conduction(self, media: dict[str, EffectiveMedium]) -> None:
-        """One meso dimension is exact for periodic sides, or insulated ones without off-diagonal terms.
-
-        Raises BadInput.
-        """
-        if self.run.cell.lateral == "periodic":
-            return
-        for region in REGIONS:
-            spec = self.run.microstructure[region]
-            tensors = (
-                {
-                    n: np.asarray(getattr(spec, n))
-                    for n in ("S", "B", "K")
-                    if isinstance(getattr(spec, n, 0), tuple)
-                }
-                if spec.is_given
-                else {n: problem.tensor for n, problem in media[region].problems.items()}
-            )
-            for name, tensor in tensors.items():
-                if np.abs(tensor[0, 1:]).max() > 1e-8 * np.abs(tensor).max():
-                    raise self.run.problem(
-                        "cell.lateral",
-                        f'"insulated" with off-diagonal {name}_1j in {region} needs more than one meso '
-                        'dimension, which this version does not have (allowed: "periodic")',
-                    )
 
 
 def material(spec: Any) -> Material:

@@ -15,13 +15,12 @@ from dfx_homog.models.interface_statistics import summary
 from dfx_homog.models.marched import Marched
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
-from dfx_homog.studies import pictures
+from dfx_homog.studies import meso_pictures, pictures
 from dfx_homog.studies.battery_run import run_battery
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import march
 from dfx_homog.studies.progress import begin, finish
-from dfx_homog.studies.reference import take_state
 from dfx_homog.studies.regions import Json, geometry, lines
 from dfx_homog.studies.setup import Problem
 from dfx_homog.studies.stages import moments
@@ -59,9 +58,7 @@ def run_homogenised(run: Run, out: Path, opts: RunOptions) -> None:
         model = problem.homogenised(cells, media, strips)
 
         def arrays() -> pictures.Arrays:
-            return pictures.unit_cells(cells) | pictures.in_units(
-                problem.units, pictures.meso(take_state(model))
-            )
+            return pictures.unit_cells(cells) | pictures.in_units(problem.units, meso_pictures.arrays(model))
 
         found = geometry(run, cells)
         _simulate(model, problem, run, out, opts, "homogenised", arrays, found, interrupt, strips)

@@ -1,0 +1,320 @@
+"""The meso model in two and three dimensions: tensors, tabs, cooling, ranks, the iterative solver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem
+from meso_cell import TABS, B, K, S, meso_run
+from mpi4py import MPI
+from numpy.typing import ArrayLike
+from wavy import build, conserves, follow, largest_difference, simulate, wavy_run
+
+from dfx_homog import _compat
+from dfx_homog.errors import BadInput
+from dfx_homog.io import checkpoint
+from dfx_homog.models import homogenised
+from dfx_homog.models.homogenised import HomogenisedModel
+from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP, MesoCoefficients
+from dfx_homog.models.meso_domain import MesoBox, Side
+from dfx_homog.runfile import Run, require
+from dfx_homog.solvers.control import Control
+from dfx_homog.solvers.timestepping import TimeStep, euler
+
+COLUMNS = ("voltage", "T_mean", "T_max", "T_min", "c_e_min", "c_e_max", "soc_n", "soc_p", "plating_min")
+FULL: dict[str, Any] = {"S": S, "B": B, "K": K}
+UNEVEN = (
+    *TABS,
+    "parameters.h_lateral='0.5*(1 + y1)*(1 + 10*t)'",
+    "parameters.h_positive='1 + cos(2*y2)'",
+    "protocol.steps=[{current='0.4*(1 + y2)', duration=0.06}]",
+)
+
+
+@pytest.mark.mpi
+@pytest.mark.mpi3
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(
+    "across", [("[0.7]", "[3]"), pytest.param(("[0.7, 0.4]", "[3, 1]"), marks=pytest.mark.slow)]
+)
+def test_what_does_not_vary_across_is_that_of_the_line(across: tuple[str, str], order: int) -> None:
+    """Also with off-diagonal terms if the sides are periodic. Linear elements converge to the line."""
+    size, count = across
+    dim = 1 + size.count(",") + 1
+    tensors = FULL if dim == 2 else {}
+    box = [f"homogenised.dim={dim}", f"cell.lateral_size={size}", f"homogenised.lateral_elements={count}"]
+    line = simulate(meso_run(**tensors), "homogenised")
+    run = meso_run(*box, f"homogenised.order={order}", elements=3 if order == 2 else 24, **tensors)
+    found = simulate(run, "homogenised")
+    assert conserves(found)
+    assert largest_difference(found, line, COLUMNS) < (1e-12 if order == 2 else 1e-3)
+
+
+@pytest.mark.mpi
+@pytest.mark.mpi3
+def test_tabs_uneven_current_and_cooling() -> None:
+    """Everything at once: conserved, the same on any number of ranks, and the current takes the way from tab to tab."""
+    run = meso_run(*UNEVEN, **FULL)
+    here, alone = simulate(run, "homogenised"), simulate(run, "homogenised", MPI.COMM_SELF)
+    assert conserves(here)
+    assert largest_difference(here, alone, COLUMNS) < 1e-9
+    assert here.rows[-1]["current"] == pytest.approx(0.4 * 1.6, abs=1e-12)
+    assert {"plating_y2", "hot_y2"} <= set(here.rows[-1])
+    even = simulate(
+        meso_run(*TABS[:3], *UNEVEN[5:], "homogenised.dim=2", **FULL), "homogenised", MPI.COMM_SELF
+    )
+    assert here.rows[-1]["voltage"] < even.rows[-1]["voltage"] - 0.01  # the longer way takes more volts
+
+
+def test_a_tab_over_all_of_a_collector_is_none() -> None:
+    sides = [*TABS[:3], "homogenised.dim=2"]
+    whole = [*sides, "cell.tab_negative=[[0.0, 0.8]]", "cell.tab_positive=[[0.0, 0.8]]"]
+    a, b = (simulate(meso_run(*c, **FULL), "homogenised") for c in (sides, whole))
+    assert largest_difference(a, b, COLUMNS) < 1e-13
+
+
+def test_mirror_image_across() -> None:
+    """Tabs and off-diagonal terms mirrored in y2: the same V."""
+    flip = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    image = {
+        "S": tuple(np.multiply(s, flip) for s in S),
+        "B": np.multiply(B, flip),
+        "K": np.multiply(K, flip),
+    }
+    there = simulate(meso_run(*TABS, **FULL), "homogenised")
+    tabs = ("cell.tab_negative=[[0.4, 0.8]]", "cell.tab_positive=[[0.0, 0.4]]")
+    back = simulate(meso_run(*TABS[:3], *tabs, **image), "homogenised")
+    assert largest_difference(there, back, COLUMNS) < 1e-11
+    same = simulate(meso_run(*TABS[:3], *tabs, **FULL), "homogenised")
+    assert abs(same.rows[-1]["voltage"] - there.rows[-1]["voltage"]) > 1e-3
+
+
+def test_refinement() -> None:
+    """V with tabs converges; grading towards their ends gets nearer with as many elements."""
+    found = {}
+    for n, grading in ((4, 1), (8, 1), (8, 4), (32, 4)):
+        across = [f"homogenised.lateral_elements=[{n}]", f"homogenised.lateral_grading={grading}"]
+        run = meso_run(*TABS, *across, elements=max(n // 2, 2), steps=1)
+        found[n, grading] = simulate(run, "homogenised").rows[-1]["voltage"]
+    error = {k: abs(v - found[32, 4]) for k, v in found.items()}
+    assert error[8, 1] < 0.6 * error[4, 1]
+    assert error[8, 4] < error[8, 1]
+
+
+class Turned(MesoBox):
+    """A box whose mesh is turned; nodes are numbered, and the negative side found, where they were."""
+
+    def turn(self, rotation: np.ndarray) -> None:
+        self.rotation = np.eye(3)
+        self.rotation[:2, :2] = rotation
+        x = self.mesh.geometry.x
+        x[:] = x @ self.rotation.T
+
+    def indices(self, points: np.ndarray) -> np.ndarray:
+        return super().indices(points @ self.rotation)
+
+    def left(self, points: np.ndarray) -> np.ndarray:
+        return super().left(points @ self.rotation)
+
+
+def tensor_model(
+    rotation: np.ndarray, order: int = 2, comm: MPI.Intracomm = MPI.COMM_WORLD
+) -> HomogenisedModel:
+    """A box with tabs, turned, with tensors turned alike."""
+    base = build(meso_run(*TABS, **FULL), "homogenised", comm)
+    sides = (Side(0.8, 4, 2.0, (0.4,)),)
+    box = Turned(
+        comm, (0.4, 0.2, 0.4), 2, sides, order=order, periodic=False, tabs=(((0.0, 0.4),), ((0.4, 0.8),))
+    )
+    box.turn(rotation)
+
+    def turned(r: MesoCoefficients) -> MesoCoefficients:
+        S, B, K = (None if t is None else rotation @ t @ rotation.T for t in (r.S, r.B, r.K))
+        assert B is not None and K is not None
+        return MesoCoefficients(S, B, K, r.phi_e, r.theta)
+
+    solids = (base.points[0].particles.geometry, base.points[1].particles.geometry)
+    regions = tuple(turned(r) for r in base.regions)
+    physics = base.physics
+    base.destroy()
+    return HomogenisedModel(comm, physics, solids, regions, box)
+
+
+@pytest.mark.mpi
+def test_turning_the_cell_changes_nothing() -> None:
+    """The mesh turned by 35 degrees, and every tensor with it: the same fields at every node."""
+    run = meso_run(*TABS, **FULL)
+    c, s = np.cos(np.radians(35)), np.sin(np.radians(35))
+    found = []
+    for rotation in (np.eye(2), np.array([[c, -s], [s, c]])):
+        model = tensor_model(rotation)
+        rows = follow(model, run).rows
+        order = np.argsort(model.numbers)
+        found.append((rows[-1]["voltage"], model.values[order], model.visible[order]))
+        model.destroy()
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-11)
+    assert np.abs(np.where(found[0][2], found[0][1] - found[1][1], 0.0)).max() < 1e-10
+
+
+class Manufactured(HomogenisedModel):
+    """A model with loads for which fields known beforehand solve a step that starts from them."""
+
+    load: np.ndarray | None = None
+    exact: np.ndarray | None = None
+
+    def _residual(self, out: np.ndarray) -> None:
+        super()._residual(out)
+        if self.load is None:
+            return
+        if self.exact is None:  # the first residual is that at the known fields
+            self.exact = np.zeros_like(out)
+            for points in self.points:
+                points.add_residual(self.exact.reshape(-1, 4))
+        out -= self.load + self.exact
+
+
+def known_fields(x: Any, lib: Any) -> tuple[Any, ...]:
+    """Phi_s (zero at y1 = 0), c_e, Phi_e, T."""
+    y1, y2 = x[0], x[1]
+    return (
+        0.1 * lib.sin(2 * y1) * (1 + y2) + 0.3 * y1,
+        1 + 0.2 * lib.cos(3 * y1 + y2),
+        -0.25 + 0.1 * lib.sin(2 * y1 - 3 * y2),
+        0.2 + 0.1 * lib.cos(2 * y2) * y1,
+    )
+
+
+def known_load(model: HomogenisedModel) -> np.ndarray:
+    """MODEL section 5 at the known fields, tested, written out apart from the model's own form."""
+    forms, p, mesh = model.forms, model.physics, model.domain.mesh
+    x = ufl.SpatialCoordinate(mesh)
+    phi_s, c_e, phi_e, T = known_fields(x, ufl)
+    v = ufl.TestFunction(forms.space)
+    dx = ufl.Measure("dx", mesh, metadata={"quadrature_degree": 8})
+    at = forms._coefficient
+    electrode = ufl.conditional(ufl.lt(abs(x[0] - 0.5), 0.1), 0.0, 1.0)
+    mu_L, mu_A = (D / (1 + p.gamma * T) if mu is None else mu for D, mu in ((p.D_L, p.mu_L), (p.D_A, p.mu_A)))
+    i_s = -ufl.dot(at["S"], ufl.grad(phi_s))
+    N_e = -ufl.dot(at["B"], p.D_L * ufl.grad(c_e) + p.lam * mu_L * c_e * ufl.grad(phi_e))
+    i_e = -ufl.dot(at["B"], (p.D_L - p.D_A) * ufl.grad(c_e) + p.lam * (mu_L + mu_A) * c_e * ufl.grad(phi_e))
+    heat = -p.lam * (electrode * ufl.dot(i_s, ufl.grad(phi_s)) + ufl.dot(i_e, ufl.grad(phi_e)))
+    F = -electrode * ufl.dot(i_s, ufl.grad(v[PHI_S])) - ufl.dot(N_e, ufl.grad(v[C_E]))
+    F += -ufl.dot(i_e, ufl.grad(v[PHI_E])) + ufl.dot(ufl.dot(at["K"], ufl.grad(T)), ufl.grad(v[TEMP]))
+    F -= heat * v[TEMP]
+    out = np.zeros_like(forms.u.x.array)
+    _compat.assemble_vector(_compat.compile_form(F / model.domain.area * dx), out)
+    return out
+
+
+def manufactured_errors(order: int, n: int) -> np.ndarray:
+    """L2 errors of Phi_s, c_e, Phi_e, T after one step, on boxes of 3 n x 3 n elements."""
+    run = meso_run(*TABS[:3], "homogenised.dim=2", "parameters.h=0", **FULL)
+    base = build(run, "homogenised", MPI.COMM_SELF)
+    box = MesoBox(MPI.COMM_SELF, (0.4, 0.2, 0.4), n, (Side(0.8, 3 * n),), order=order, periodic=False)
+    solids = (base.points[0].particles.geometry, base.points[1].particles.geometry)
+    model = Manufactured(MPI.COMM_SELF, base.physics, solids, base.regions, box)
+    base.destroy()
+    for column, values in enumerate(known_fields(model.coordinates.T, np)):
+        model.values[:, column] = values
+    model.remember(2)
+    model.load = known_load(model)
+    model.advance(TimeStep(1, 0.02, 0.02, Control("current", 0.0), euler(0.02), 0))
+    x = ufl.SpatialCoordinate(box.mesh)
+    dx = ufl.Measure("dx", box.mesh, metadata={"quadrature_degree": 8})
+    part = ufl.conditional(ufl.lt(abs(x[0] - 0.5), 0.1), 0.0, 1.0)
+    errors = []
+    for field, known in enumerate(known_fields(x, ufl)):
+        square = (model.forms.u[field] - known) ** 2 * (part if field == PHI_S else 1.0)
+        errors.append(np.sqrt(fem.assemble_scalar(_compat.compile_form(square * dx))))
+    model.destroy()
+    return np.array(errors)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_manufactured_solution(order: int) -> None:
+    """Full tensors, T-dependent mobilities, Joule heat and particles: order + 1 in L2."""
+    coarse, fine = manufactured_errors(order, 2), manufactured_errors(order, 4)
+    assert (np.log2(coarse / fine) > order + 0.8).all()
+    assert (fine < 2e-3).all()
+
+
+@pytest.mark.mpi
+@pytest.mark.mpi3
+def test_restart_on_other_ranks(tmp_path: Path) -> None:
+    """From all ranks to one, with periodic sides, where the nodes of both sides are one."""
+    folder = MPI.COMM_WORLD.bcast(tmp_path, root=0)
+    periodic = ("homogenised.dim=2", "cell.lateral_size=[0.8]", "homogenised.lateral_elements=[3]")
+    run = meso_run(*periodic, "protocol.steps=[{current='0.4*(1 + cos(2.5*pi*y2))', duration=0.06}]", **FULL)
+    model = build(run, "homogenised")
+    rows = follow(model, run).rows
+    checkpoint.save(folder, MPI.COMM_WORLD, 3, {"time": 0.06}, model.state())
+    found, _ = checkpoint.newest(folder, MPI.COMM_WORLD)
+    assert found is not None
+    alone = build(run, "homogenised", MPI.COMM_SELF)
+    alone.restore(checkpoint.load(found, MPI.COMM_SELF, alone.state()))
+    assert alone.voltage == pytest.approx(rows[-1]["voltage"], abs=1e-12)
+    for both in (model, alone):
+        control = Control("current", 0.4)
+        both.advance(TimeStep(4, 0.08, 0.02, control, euler(0.02), 0))
+    assert alone.voltage == pytest.approx(model.voltage, abs=1e-10)
+    for both in (model, alone):
+        both.destroy()
+
+
+@pytest.mark.mpi
+def test_iterations_stay_with_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multigrid gives what the factorisation gives, in as many iterations on 16 times as many unknowns."""
+    direct = simulate(meso_run(*UNEVEN, **FULL), "homogenised")
+    monkeypatch.setattr(homogenised, "SMALL", 0)
+    iterative = simulate(meso_run(*UNEVEN, **FULL), "homogenised")
+    assert largest_difference(direct, iterative, COLUMNS) < 1e-9
+    assert conserves(iterative)
+    most = []
+    for n in (2, 8):
+        run = meso_run(*TABS, f"homogenised.lateral_elements=[{4 * n}]", elements=n, steps=1, **FULL)
+        most.append(max(row["krylov"] / max(row["newton"], 1) for row in simulate(run, "homogenised").rows))
+    assert most[1] < 15
+    assert most[1] <= most[0] + 3
+
+
+def refused(run: Run) -> str:
+    def use() -> None:
+        require(run, "homogenised")
+        build(run, "homogenised").destroy()
+
+    with pytest.raises(BadInput) as caught:
+        use()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "tensors", "says"),
+    [
+        ((*TABS, "homogenised.dim=1"), {}, "cell.tab_negative: needs more than one meso dimension"),
+        ((*TABS[:3], "cell.tab_positive=[[0.5, 0.9]]"), {}, "reaches beyond the cell's 0.8"),
+        (("cell.lateral_size=[0.8]", *TABS[3:]), {}, "needs a cell with sides"),
+        ((*TABS, "cell.tab_negative=[[0.0, 0.1], [0.0, 0.1]]"), {}, "2 intervals for 1 lateral"),
+        (("parameters.h_lateral=1.0", "homogenised.dim=2"), {}, "h_lateral needs a cell with sides"),
+        ((*TABS, "parameters.h_lateral='y2 - 0.5'"), {}, "parameters.h_lateral: is -0.5"),
+        ((*TABS, "parameters.h_lateral='y3'"), {}, "does not know y3"),
+        (("homogenised.dim=3",), FULL, "the effective tensors have 2 dimensions"),
+        (("homogenised.dim=1", 'cell.lateral="insulated"'), FULL, "off-diagonal S_1j in negative"),
+    ],
+)
+def test_refused(change: tuple[str, ...], tensors: dict[str, ArrayLike], says: str) -> None:
+    assert says in refused(meso_run(*change, **tensors))  # type: ignore[arg-type]
+
+
+def test_tab_on_a_solid_that_does_not_conduct_across() -> None:
+    run = wavy_run(*TABS, "homogenised.elements=2")
+    assert "cell.tab_negative: the solid of its unit cell does not percolate across" in refused(run)
+
+
+def test_other_models_refuse_what_they_do_not_know() -> None:
+    for key in (TABS[1], TABS[3], "parameters.h_lateral=1.0"):
+        with pytest.raises(BadInput, match="resolved does not know it"):
+            require(wavy_run(key), "resolved")
