@@ -268,3 +268,21 @@ def test_what_has_no_walls_is_refused() -> None:
     cell = run.cell.model_copy(update={"periods": None, "thickness": (0.4, 0.2, 0.4)})
     with pytest.raises(BadInput, match="wall_law"):
         require(run.model_copy(update={"cell": cell}), "homogenised")
+
+
+@pytest.mark.mpi
+def test_losses_at_the_walls() -> None:
+    """They close the sum and are the current times the resistances where nothing else varies."""
+    run = wavy_run(*WALLS, *ACTIVATED, "parameters.D_L=1.5", "parameters.mu_L=1.5", "parameters.gamma=0.5")
+    found = run_walled(run, **STRONG).rows
+    for row in found:
+        lost = [value for name, value in row.items() if name.startswith("loss_")]
+        assert row["open_circuit"] - sum(lost) == pytest.approx(row["voltage"], abs=1e-12)
+    assert found[-1]["loss_walls"] > 1e-4
+    cold = wavy_run(*WALLS, "parameters.isothermal=true", "parameters.D_L=1.5", "parameters.mu_L=1.5")
+    last = run_walled(cold, r_s=(0.4, 0.9)).rows[-1]
+    assert last["loss_walls"] == pytest.approx(0.2 * 1.3 * 0.2, abs=1e-12)
+    assert "loss_walls" not in simulate(cold, "homogenised").rows[-1]
+    # i = -lambda (mu_L + mu_A) c [psi]/(delta r_e) with c the mean of both sides
+    both = run_walled(cold, r_e=(0.9, -0.3)).rows[-1]
+    assert both["loss_walls"] == pytest.approx(0.2 * 0.2 * 0.6 / (2.0 * 3.0), rel=0.05)

@@ -15,6 +15,7 @@ from dfx_homog.errors import BadInput, SolverFailure
 from dfx_homog.models.history import Balance
 from dfx_homog.models.homogenised_interface import HomogenisedInterface
 from dfx_homog.models.local_error import Quantity
+from dfx_homog.models.losses import Walls
 from dfx_homog.models.meso import (
     C_E,
     GROUPS,
@@ -371,6 +372,13 @@ class HomogenisedModel(TransientModel):
     def joule_heat(self) -> FloatArray:
         """(2, regions) this rank's Joule heat of the solid and of the electrolyte of each region."""
         return self.forms.joule_heat()
+
+    #: Whether the model has wall laws.
+    has_walls = False
+
+    def wall_losses(self) -> Walls | None:
+        """What wall laws take from the voltage; None without. Collective."""
+        return None
 
     def balance(self) -> Balance:
         """Terms of the conservation laws; interface integrals are the particles' own, summed with Lobatto's weights."""

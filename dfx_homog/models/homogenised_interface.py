@@ -33,7 +33,8 @@ class HomogenisedInterface:
     def columns(self) -> tuple[str, ...]:
         """Columns of the history that `row` fills."""
         physics = self.model.physics
-        return (*stats.columns(self.model.domain.dim, stats.mechanisms(physics)), *losses.columns(physics))
+        lost = losses.columns(physics, walls=self.model.has_walls)
+        return (*stats.columns(self.model.domain.dim, stats.mechanisms(physics)), *lost)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ class HomogenisedInterface:
         model = self.model
         model.comm.Allreduce(MPI.IN_PLACE, lost)
         sums, (cells, length, mean) = lost[:, : losses.SUMS], lost[:, losses.SUMS :].T
-        return losses.row(model.physics, sums, cells, mean / length, (0.0, model.voltage))
+        return losses.row(model.physics, sums, cells, mean / length, model.voltage, model.wall_losses())
 
     def _places(self) -> Row:
         model, values, numbers = self.model, self.model.values, self.model.rows[0]

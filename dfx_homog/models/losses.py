@@ -10,6 +10,7 @@ psi = Phi_e + alpha ln(c_e/c_e0), alpha = (D_L - D_A)/(lambda (mu_L + mu_A)), wh
     reaction      -sum_k s_k <eta>_k
     film          -sum_k s_k <R_f G g>_k
     electronic    (<Phi_s>_p - Phi_s at the positive tab) + (Phi_s at the negative tab - <Phi_s>_n)
+    walls         with wall laws: -[psi] at the separator faces, -[Phi_s] at the collectors, not in the others then
     electrolyte   ohmic: <psi>_n - <psi>_p;  diffusion: <a ln(c_e/c_e0)>_p - <a ln(c_e/c_e0)>_n, a = alpha
 
 Every line is computed from its own fields; they add up because Phi_s - Phi_e = U + eta + R_f G g at every point of
@@ -35,11 +36,12 @@ ELECTRODES = ("n", "p")
 OPEN_CIRCUIT = "open_circuit"
 BY_ELECTRODE = ("temperature", "uneven", "particle", "reaction", "film", "electronic")
 IN_ELECTROLYTE = ("electrolyte_ohmic", "electrolyte_diffusion")
+WALLS = "walls"
 #: Kind of each column, as parameters/units.py has them.
 KINDS = {
     OPEN_CIRCUIT: "voltage",
     **{f"loss_{name}_{e}": "voltage" for name in BY_ELECTRODE for e in ELECTRODES},
-    **{f"loss_{name}": "voltage" for name in IN_ELECTROLYTE},
+    **{f"loss_{name}": "voltage" for name in (*IN_ELECTROLYTE, WALLS)},
 }
 IN_WORDS = {
     "temperature": "temperature",
@@ -50,6 +52,7 @@ IN_WORDS = {
     "electronic": "electronic conduction",
     "electrolyte_ohmic": "ohmic loss of the electrolyte",
     "electrolyte_diffusion": "concentration in the electrolyte",
+    WALLS: "wall laws",
 }
 LATE = 0.1  # share of a run that is its end
 FEW = 4  # rows of a run that is too short for it
@@ -57,8 +60,11 @@ AREA, SOLID, OHMIC, DIFFUSION, HOT, ETA, FILM, SURFACE = range(8)
 SUMS = 8
 
 
-def columns(physics: Physics) -> tuple[str, ...]:
-    """Names of the columns of the history: the open-circuit voltage and the losses, each in units of V."""
+def columns(physics: Physics, *, walls: bool = False) -> tuple[str, ...]:
+    """Names of the columns of the history: the open-circuit voltage and the losses, each in units of V.
+
+    walls: whether the model has wall laws
+    """
     return (
         OPEN_CIRCUIT,
         *(
@@ -68,6 +74,7 @@ def columns(physics: Physics) -> tuple[str, ...]:
             for e in ELECTRODES
         ),
         *(f"loss_{name}" for name in IN_ELECTROLYTE),
+        *((f"loss_{WALLS}",) if walls else ()),
     )
 
 
@@ -86,6 +93,15 @@ class Surface:
     U: FloatArray
     rate: FloatArray
     eta: FloatArray
+
+
+@dataclass(frozen=True)
+class Walls:
+    """Losses by wall laws: -[Phi_s] at the negative and the positive collector, -[psi] at the separator faces."""
+
+    negative: float
+    positive: float
+    electrolyte: float
 
 
 def diffusion_factor(physics: Physics, T: FloatArray) -> FloatArray:
@@ -123,13 +139,16 @@ def row(
     sums: FloatArray,
     cells: Sequence[float],
     saturation: Sequence[float],
-    tabs: tuple[float, float],
+    voltage: float,
+    walls: Walls | None = None,
 ) -> Row:
     """Columns of the losses.
 
     sums: (2, SUMS) of the negative and the positive electrode, all ranks; cells: their integrals of U at the means
-    over the unit cells; saturation: their mean c_s/c_max; tabs: Phi_s at the negative and the positive tab
+    over the unit cells; saturation: their mean c_s/c_max; voltage: V, Phi_s at the positive tab, 0 at the negative
     """
+    at_walls = walls or Walls(0.0, 0.0, 0.0)
+    tabs = (-at_walls.negative, voltage + at_walls.positive)
     means = sums[:, 1:] / sums[:, :1]
     out: Row = {OPEN_CIRCUIT: 0.0}
     for k, (e, electrode) in enumerate(zip(ELECTRODES, (physics.negative, physics.positive), strict=True)):
@@ -147,9 +166,11 @@ def row(
             "electronic": mean[SOLID] - tabs[k],
         }
         out |= {f"loss_{name}_{e}": sign * part + 0.0 for name, part in parts.items()}
-    out["loss_electrolyte_ohmic"] = float(means[0, OHMIC - 1] - means[1, OHMIC - 1])
+    ohmic = float(means[0, OHMIC - 1] - means[1, OHMIC - 1])
+    out["loss_electrolyte_ohmic"] = ohmic - at_walls.electrolyte
     out["loss_electrolyte_diffusion"] = float(means[1, DIFFUSION - 1] - means[0, DIFFUSION - 1])
-    return {name: out[name] for name in columns(physics)}
+    out[f"loss_{WALLS}"] = at_walls.negative + at_walls.positive + at_walls.electrolyte
+    return {name: out[name] for name in columns(physics, walls=walls is not None)}
 
 
 def part_name(column: str) -> str:

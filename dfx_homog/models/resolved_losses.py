@@ -85,4 +85,4 @@ class ResolvedLosses:
             U = electrode.ocp.numpy(c=(mean[on] / volume[on]), T=warm[layers][on] / area[on])
             cells.append(float(area[on] @ U))
             saturation.append(float(mean.sum() / volume.sum()))
-        return losses.row(model.physics, surfaces.reshape(2, -1), cells, saturation, (0.0, model.voltage))
+        return losses.row(model.physics, surfaces.reshape(2, -1), cells, saturation, model.voltage)

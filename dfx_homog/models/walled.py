@@ -7,6 +7,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.models import losses
 from dfx_homog.models.excess import WallLaws
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import MesoCoefficients
@@ -79,3 +80,12 @@ class WalledModel(HomogenisedModel):
     def joule_heat(self) -> FloatArray:
         """As in `HomogenisedModel`, with that of the faces."""
         return super().joule_heat() + self._walls.heat(self.values)
+
+    #: Whether the model has wall laws.
+    has_walls = True
+
+    def wall_losses(self) -> losses.Walls:
+        """What the jumps take from the voltage. Collective."""
+        lost = self._walls.losses(self.values)
+        self.comm.Allreduce(MPI.IN_PLACE, lost)
+        return losses.Walls(*map(float, lost))

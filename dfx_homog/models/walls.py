@@ -23,6 +23,7 @@ from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models.excess import WallLaws
+from dfx_homog.models.losses import diffusion_factor
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
 from dfx_homog.models.walled_line import WalledLine
 from dfx_homog.parameters.physics import Physics
@@ -94,6 +95,19 @@ class Walls:
             heat = -self.physics.lam * flux[here, column] * jump[here, column]
             np.add.at(found[row], region[here], heat)
         return found
+
+    def losses(self, values: FloatArray) -> FloatArray:
+        """(3,) this rank's falls of Phi_s at the negative and the positive collector and of psi at separator faces.
+
+        psi = Phi_e + alpha ln(c_e/c_e0) as in models/losses.py.
+        """
+        u, c_e0 = values[self.nodes], self.physics.c_e0
+        sides = u[self._separator][:, [LEFT, RIGHT]]
+        psi = sides[:, :, PHI_E] + diffusion_factor(self.physics, sides[:, :, TEMP]) * np.log(
+            sides[:, :, C_E] / c_e0
+        )
+        solid, pores = -self._jump(u)[:, PHI_S], psi[:, 0] - psi[:, 1]
+        return np.array([*(solid[self.face == face].sum() for face in (NEGATIVE, POSITIVE)), pores.sum()])
 
     @staticmethod
     def _jump(u: Numbers) -> Numbers:

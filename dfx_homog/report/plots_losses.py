@@ -20,6 +20,7 @@ MECHANISMS: dict[str, tuple[str, str]] = {
     "particle": ("diffusion in particles", "#0072B2"),
     "uneven": ("uneven between particles", "#8A8A8A"),
     "temperature": ("temperature", "#F0E442"),
+    "walls": ("wall laws", "#444444"),
 }
 PLACES = {"n": "negative", "p": "positive", "": ""}
 LIGHTER = {"n": 0.55, "p": 1.0, "": 1.0}
