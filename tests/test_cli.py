@@ -331,3 +331,14 @@ def test_refusing_does_not_load_the_solvers(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     assert done.stdout == "2 []\n"
+
+
+def test_report_on_request(cell_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cell_file.write_text(CELL + "sigma_s = 1.0\nk_s = 1.0\nk_e = 1.0\nrho_cp_s = 1.0\nrho_cp_e = 1.0\n")
+    words = ["cell", str(cell_file), "--out", str(out), "--quiet", "--set", "output.report=false"]
+    assert cli.main(words) == 0
+    assert (out / "result.json").exists()
+    assert not (out / "report.html").exists()
+    assert cli.main(["report", str(out)]) == 0
+    assert (out / "report.html").exists()

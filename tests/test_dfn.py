@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 from mpi4py import MPI
-from si import solve
+from si import particles, solve
 
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import Run, load, require
 from dfx_homog.studies.setup import Problem
 
-FILE = Path(__file__).resolve().parents[1] / "runs" / "dfn-lgm50.toml"
+RUNS = Path(__file__).resolve().parents[1] / "runs"
+FILE, HEAT = RUNS / "dfn-lgm50.toml", RUNS / "dfn-lgm50-heat.toml"
 #: V at t in s, to 1e-6, of `lgm50-1C`, and the end of its discharge to 1e-3 s.
 REFERENCE = {0.0: 4.045911, 60.0: 3.968880, 600.0: 3.843999, 1800.0: 3.544490, 3000.0: 3.268637}
 END = 3562.674
+#: V and mean T in K at t in s with heat.
+WARM = {600.0: (3.843559, 300.0485), 3000.0: (3.268077, 300.2112)}
 
 
 def lgm50(*overrides: str) -> Run:
@@ -40,6 +43,30 @@ def test_voltage_of_lgm50(tolerance: float, elements: int, volts: float, seconds
     checks = result.checks()
     assert checks["lithium_error"] < 1e-11
     assert checks["charge_error"] < 1e-10
+
+
+@pytest.mark.mpi
+def test_lgm50_with_heat() -> None:
+    """The shipped run file with heat: V, mean T and what is conserved."""
+    found, _ = solve(load(HEAT), "homogenised")
+    for t, (V, T) in WARM.items():
+        row = min(found.rows, key=lambda r: abs(r["time"] - t))
+        assert row["time"] == pytest.approx(t, abs=1e-9)
+        assert row["voltage"] == pytest.approx(V, abs=2e-5)
+        assert row["T_mean"] == pytest.approx(T, abs=5e-4)
+    checks = found.checks()
+    assert checks["lithium_error"] < 1e-11
+    assert checks["charge_error"] < 1e-10
+    assert checks["energy_error"] < 1e-10
+
+
+def test_jump_to_a_voltage() -> None:
+    """Newton's steps need no parts where the residual of one equation grows before it falls."""
+    run = particles()
+    cold = run.parameters.model_copy(update={"isothermal": True})
+    found, _ = solve(run.model_copy(update={"parameters": cold}), "homogenised")
+    assert found.rejected == 0
+    assert max(row["newton"] for row in found.rows) < 8
 
 
 def test_groups_of_the_run_file() -> None:

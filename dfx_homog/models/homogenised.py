@@ -37,7 +37,7 @@ from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
-from dfx_homog.solvers.presets import NEWTON, Options
+from dfx_homog.solvers.presets import ERROR_ORIENTED, Options
 from dfx_homog.solvers.timestepping import TimeStep
 
 ELECTRODES = ("negative", "positive")
@@ -137,7 +137,7 @@ class HomogenisedModel(TransientModel):
         order = tuple(field for group in GROUPS.values() for field in group)
         self.layout = build_layout(self.comm, self.keys, self.unknowns, self.fixed, order)
 
-    def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
+    def solver(self, layout: Layout, prefix: str, newton: Options = ERROR_ORIENTED) -> NewtonSolver:
         """Newton solver with the particles condensed into residual and Jacobian."""
         return NewtonSolver(
             layout,

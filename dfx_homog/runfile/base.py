@@ -12,7 +12,7 @@ class Table(BaseModel):
     """A table of the run file: unknown keys are errors, values are checked once and then stay as they are."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True
+        extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True, defer_build=True
     )
 
     #: Keys of the interface that this version does not offer, each with what it offers instead.

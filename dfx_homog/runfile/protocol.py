@@ -263,13 +263,16 @@ class Time(Table):
 
 
 class Output(Table):
-    """[output]: Moments at which fields are written for ParaView; the start comes on top."""
+    """[output]: Moments at which fields are written for ParaView, the start comes on top; the report."""
 
     times: Moments | None = Field(default=None, description="a time step ends at each of these")
     fields: Number0 | None = Field(
         default=None,
         description="evenly spread moments, the end included; 0 with no `times`: no fields at all; default: 10, or 0 "
         "with `times`",
+    )
+    report: Flag = Field(
+        default=True, description="whether report.html is written; `report DIR` does so at any later time"
     )
 
     @property

@@ -62,7 +62,7 @@ def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
             log.say(f"V = {last['voltage']:.6f}, T up to {last['T_max']:.6g} at t = {last['time']:g}")
             if complaint := warning(result.rows):
                 log.say(complaint)
-            finish(out, comm, log)
+            finish(run, out, comm, log)
         model.destroy()
 
 

@@ -44,7 +44,7 @@ def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
             geometries: Geometries = {**cells, **{n: grid for n, (grid, _) in images.items()}}
             entries = _entries(problem, geometries, out / "cells", opts, log, interrupt)
             write_json(out / "result.json", {"ranks": comm.size, "microstructures": entries}, comm)
-            finish(out, comm, log)
+            finish(run, out, comm, log)
 
 
 def _entries(

@@ -126,7 +126,7 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
                 if name in result:
                     found_orders = ", ".join(f"{o:.3f}" for o in result[name]["voltage"] if o)
                     log.say(f"order of V in delta{words}: {found_orders}")
-            finish(out, comm, log)
+            finish(run, out, comm, log)
 
 
 def _study(study: Study) -> Json:

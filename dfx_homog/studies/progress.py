@@ -101,8 +101,10 @@ def begin(run: Run, out: Path, opts: RunOptions, comm: MPI.Intracomm) -> Log:
     return log
 
 
-def finish(out: Path, comm: MPI.Intracomm, log: Log) -> None:
-    """Write report.html on rank 0. Collective. Raises SolverFailure if the disk is full."""
+def finish(run: Run, out: Path, comm: MPI.Intracomm, log: Log) -> None:
+    """Write report.html on rank 0 if the run asks for it. Collective. Raises SolverFailure if the disk is full."""
+    if not run.output.report:
+        return
 
     def write() -> None:
         from dfx_homog.report import write_report

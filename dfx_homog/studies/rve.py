@@ -85,7 +85,7 @@ def run_rve(run: Run, out: Path, opts: RunOptions) -> None:
             _tell(log, run, result)
             write_arrays(out / "fields.npz", arrays, comm)
             write_json(out / "result.json", {"ranks": comm.size, **result, "statistics": statistics}, comm)
-            finish(out, comm, log)
+            finish(run, out, comm, log)
 
 
 def evaluate(run: Run, records: list[Json]) -> Json:

@@ -112,5 +112,5 @@ def _simulate(
             f"V = {last['voltage']:.6f} {volts}".rstrip() + f" at t = {last['time']:g} {seconds}".rstrip()
         )
         log.say(losses.describe(result.rows, volts))
-        finish(out, model.comm, log)
+        finish(run, out, model.comm, log)
     model.destroy()
