@@ -22,8 +22,8 @@ NEWTON: Options = {
 START: Options = {**NEWTON, "snes_max_it": 40}
 
 # Where a factorisation is at hand: a step is judged by the Newton correction that would follow it (natural monotonicity
-# test, Deuflhard 2004, section 3.3). That knows no units and no scaling of equations; the norm of the residual is that of
-# the equation with the largest coefficient, and can refuse good steps or hide what is left of the others.
+# test, Deuflhard 2004, section 3.3), which knows no units and no scaling of equations. The norm of the residual is that
+# of the equation with the largest coefficient, and can refuse good steps or hide what is left of the others.
 ERROR_ORIENTED: Options = {**NEWTON, "snes_linesearch_type": "nleqerr"}
 
 DIRECT: Options = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
