@@ -29,6 +29,11 @@ Array = NDArray[np.float64]
 FIELDS = ("Phi_s", "Phi_e", "c_e", "T", "c_s")  # in the order of tables and legends
 MESH_FIELDS = ("c_s", "Phi_s", "c_e", "Phi_e", "T")  # order of the columns of mesh_values
 MESO_FIELDS = ("Phi_s", "c_e", "Phi_e", "T")  # order of the columns of meso_values
+#: Arrays of places in the cell.
+PLACES = (
+    *("meso_y", "meso_ends", "mesh_points", "interface_points"),
+    *(f"meso_map_{name}" for name in ("cell", "collector", "side")),
+)
 MICROMETRES = 1e6  # per metre
 REGIONS = ("negative", "separator", "positive")
 
@@ -218,7 +223,7 @@ def _in_micrometres(study: Study) -> None:
                 history.columns[name] = MICROMETRES * history.columns[name]
     for arrays in (study.arrays, *(level.profiles for level in study.levels)):
         for name, values in arrays.items():
-            if name in ("meso_y", "meso_ends", "mesh_points", "interface_points") or name.endswith("_y"):
+            if name in PLACES or name.endswith("_y"):
                 arrays[name] = MICROMETRES * values
             elif name.startswith("cloud_"):
                 arrays[name] = values * np.array([MICROMETRES, 1.0])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dfx_homog.report.data import Array, Study
+from dfx_homog.report.plots_fields import FIELD_KINDS
 from dfx_homog.report.style import EMPTY_COLOUR, FIELD_MAP, FIELD_NAME, FIELD_TEX, WIDTH, data_uri, figure
 
 #: Columns of the arrays of a map.
@@ -14,6 +15,7 @@ COLUMNS = ("Phi_s", "c_e", "Phi_e", "T", "rate")
 TITLES = {n: f"{FIELD_TEX[n]}, {FIELD_NAME[n]}" for n in COLUMNS[:4]} | {
     "rate": "$j$, reaction current density"
 }
+KINDS = {**FIELD_KINDS, "rate": "current"}
 PLACES = {"cell": "", "collector": ", at the positive collector", "side": ", at a side"}
 
 
@@ -35,8 +37,10 @@ def maps(study: Study, name: str) -> str:
     grid = fig.subplots(rows, 2, squeeze=False).ravel()
     for ax, field in zip(grid, shown, strict=False):
         _map(fig, ax, corners, values[:, :, COLUMNS.index(field)], field, split=through)
-        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=f"$y_{axes[0]}$", ylabel=f"$y_{axes[1]}$")
-        ax.set_title(TITLES[field], loc="left", fontsize=8.5)
+        ax.set(xlim=(left, right), ylim=(bottom, top))
+        ax.set_xlabel(study.with_unit(f"$y_{axes[0]}$", "length"))
+        ax.set_ylabel(study.with_unit(f"$y_{axes[1]}$", "length"))
+        ax.set_title(study.with_unit(TITLES[field], KINDS[field]), loc="left", fontsize=8.5)
     for ax in grid[len(shown) :]:
         ax.set_visible(False)
     return data_uri(fig, "png", dpi=150)
