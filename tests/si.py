@@ -74,6 +74,15 @@ def particles(*overrides: str) -> Run:
     )
 
 
+#: Makes `particles` two-dimensional, with a tab and cooled sides.
+BOX = (
+    "cell={thickness=[8e-5, 2e-5, 6e-5], lateral='insulated', lateral_size=[3e-4], tab_negative=[[0.0, 1e-4]]}",
+    "parameters.h_lateral=5.0",
+    "homogenised.lateral_elements=[3]",
+    "homogenised.elements=2",
+)
+
+
 def unit_cells(*overrides: str, varying: bool = False) -> Run:
     """Wavy solid in unit cells of 20 um; 40, 20 and 40 um."""
     separator = "{geometry='electrolyte', dim=2, mesh_size=0.2, k_e=0.6, rho_cp_e=2e6}"
@@ -111,11 +120,11 @@ def solve(run: Run, model: str, comm: Any = MPI.COMM_WORLD) -> tuple[March, Unit
 
 def solve_scaled(problem: Problem, cells: Any, model: str, units: Units | None = None) -> March:
     """The history of a problem without units in those of its twin, or in others."""
-    built: Any = (
-        problem.resolved(cells, problem.run.cell.periods)
-        if model == "resolved"
-        else problem.homogenised(cells, problem.effective_media(cells))
-    )
+    if model == "resolved":
+        built: Any = problem.resolved(cells, problem.run.cell.periods)
+    else:
+        media = problem.effective_media(cells)
+        built = problem.homogenised(cells, media, problem.strips(cells, media))
     try:
         with tempfile.TemporaryDirectory() as folder, Log(problem.comm, Path(folder), quiet=True) as log:
             history, chosen = Path(folder) / "history.csv", problem.units if units is None else units

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi4py import MPI
-from si import LENGTH, SIZES, largest_difference, parameters, particles, solve, solve_scaled, unit_cells
+from si import BOX, LENGTH, SIZES, largest_difference, parameters, particles, solve, solve_scaled, unit_cells
 
 from dfx_homog.errors import BadInput
 from dfx_homog.models.in_units import COLUMN_KINDS
@@ -90,9 +90,11 @@ def test_lengths_of_unit_cells() -> None:
         (particles(), "homogenised"),
         (particles(SIZES, f"parameters={parameters(False, varying=True)}"), "homogenised"),
         (unit_cells(), "homogenised"),
+        (particles(*BOX), "homogenised"),
+        (unit_cells("homogenised.wall_law=true"), "homogenised"),
         (unit_cells(varying=True), "resolved"),
     ],
-    ids=["particle", "sizes", "unit cells", "resolved"],
+    ids=["particle", "sizes", "unit cells", "box", "wall laws", "resolved"],
 )
 def test_run_and_twin_agree(run: Run, model: str, tmp_path: Path) -> None:
     """The twin's run file, run by itself, gives the same history in other units: to 1e-12."""
