@@ -41,7 +41,15 @@ CONTINUED = ("resolved", "homogenised", "convergence")
 #: Commands that take a directory of results.
 FINISHED = ("report", "citations")
 #: Results of an earlier run into the same directory; left there they would pass for those of the new one.
-RESULTS = ("result.json", "report.html", "run.toml", "fields.npz", "mesh")
+RESULTS = (
+    "result.json",
+    "report.html",
+    "run.toml",
+    "fields.npz",
+    "mesh",
+    "effective.bpx.json",
+    "effective_pybamm.py",
+)
 #: What --restart goes on from.
 PARTS = (
     "samples",

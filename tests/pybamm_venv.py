@@ -50,7 +50,7 @@ def python() -> Path:
             return Path(sys.executable)
     except importlib.metadata.PackageNotFoundError:
         pass
-    place = CACHE / f"{wanted}-py{sys.version_info.major}.{sys.version_info.minor}"
+    place = CACHE / f"{wanted}+bpx-py{sys.version_info.major}.{sys.version_info.minor}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(f"{place}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -62,16 +62,10 @@ def python() -> Path:
 def _make(place: Path, wanted: str) -> None:
     shutil.rmtree(place, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        place / "bin" / "python",
-        "install",
-        "--quiet",
-        wanted,
-    ]
+    # and bpx, with which it reads BPX files
+    wanted_too = ["--requirement", str(TOP / "env" / "pypi.txt")]
+    pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet"]
+    command = [*pip, wanted, *wanted_too]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         shutil.rmtree(place)

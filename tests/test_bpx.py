@@ -75,7 +75,7 @@ def test_state_of_charge_of_the_file_and_of_the_user(tmp_path: Path) -> None:
     )
     n = 0.0263 + 0.25 * (0.9106 - 0.0263)
     assert read_bpx(path).parameters["negative"]["c_s0"] == pytest.approx(n * 33133.0)
-    found, notes = complete({"parameters": {"bpx": "lgm50.json", "soc": 0.0}}, FILE.parent)
+    found, notes, _ = complete({"parameters": {"bpx": "lgm50.json", "soc": 0.0}}, FILE.parent)
     assert found["parameters"]["negative"]["c_s0"] == pytest.approx(0.0263 * 33133.0)
     assert found["parameters"]["origin"] == "lgm50.json"
     assert any("starts at 0 % state of charge" in note for note in notes)

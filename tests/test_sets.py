@@ -27,12 +27,12 @@ def completed(parameters: dict[str, Any], **tables: Any) -> dict[str, Any]:
 
 def test_other_run_files_stay_as_they_are() -> None:
     for data in ({}, {"parameters": {"D_L": 1.0}}, {"parameters": 3}, {"cell": {"periods": [1, 1, 1]}}):
-        assert complete(data, HERE) == (data, ())
+        assert complete(data, HERE) == (data, (), None)
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_set_completes_three_lines(name: str) -> None:
-    found, notes = complete({"parameters": {"set": name}, "protocol": {"steps": []}}, HERE)
+    found, notes, _ = complete({"parameters": {"set": name}, "protocol": {"steps": []}}, HERE)
     assert found["parameters"]["origin"] == name
     assert found["parameters"]["units"] == "SI"
     assert "set" not in found["parameters"]
@@ -41,7 +41,7 @@ def test_set_completes_three_lines(name: str) -> None:
     assert found["protocol"]["v_min"] == SETS[name].v_min
     assert any("kappa follows" in note for note in notes)
     # what is complete stays as it is
-    assert complete(found, HERE) == (found, ())
+    assert complete(found, HERE) == (found, (), None)
 
 
 def test_users_keys_win() -> None:
@@ -98,7 +98,7 @@ def test_radius_keeps_the_share_of_active_material() -> None:
 
 def test_limits_are_left_out_where_the_run_starts_on_them() -> None:
     full = {"negative": {"c_s0": 0.95 * 33133.0}, "positive": {"c_s0": 0.2 * 63104.0}}
-    found, notes = complete({"parameters": {"set": "chen2020", **full}, "protocol": {}}, HERE)
+    found, notes, _ = complete({"parameters": {"set": "chen2020", **full}, "protocol": {}}, HERE)
     assert found["protocol"] == {"v_min": 2.5}
     assert any("v_max = 4.2 V is not set" in note for note in notes)
 

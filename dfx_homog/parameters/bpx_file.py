@@ -176,9 +176,8 @@ class _Reader:
         for name, side in sides.items():
             parameters[name] = self._electrode(name, side)
         parameters["activation"] = self._activation()
-        area = _positive("Electrode area", cell.electrode_area) * _positive(
-            "Number of electrode pairs", cell.number_of_electrodes
-        )
+        area = _positive("Electrode area", cell.electrode_area)
+        pairs = _positive("Number of electrode pairs", cell.number_of_electrodes)
         layers = (sides["negative"], separator, sides["positive"])
         return ParameterSet(
             microstructure={
@@ -196,9 +195,11 @@ class _Reader:
             electrolyte=self._electrolyte(),
             v_min=_number("Lower voltage cut-off [V]", cell.lower_voltage_cutoff),
             v_max=_number("Upper voltage cut-off [V]", cell.upper_voltage_cutoff),
-            capacity=_positive("Nominal cell capacity [A.h]", cell.nominal_cell_capacity) / area,
+            capacity=_positive("Nominal cell capacity [A.h]", cell.nominal_cell_capacity) / (area * pairs),
+            area=area,
             thermal=thermal,
             notes=(f"the run starts at {100 * self.soc:g} % state of charge", *self.notes),
+            document=self.data,
         )
 
     def _heat(self) -> dict[str, float | None]:
@@ -277,16 +278,15 @@ class _Reader:
         t_plus = _number("Cation transference number", self.p.electrolyte.cation_transference_number)
         if not 0.0 < t_plus < 1.0:
             raise ValueError(f"Cation transference number: {t_plus:g} (allowed: between 0 and 1)")
-        D_e, kappa = (
-            float(self._formula("Electrolyte", key).numpy(c=self.c_e0)) for key in (DIFFUSIVITY, CONDUCTIVITY)
+        curves = (
+            self._formula("Electrolyte", key).substitute("c", variable("x"))
+            for key in (DIFFUSIVITY, CONDUCTIVITY)
         )
-        return Electrolyte(
-            _positive(f"Electrolyte/{DIFFUSIVITY}", D_e),
-            t_plus,
-            _number(CONDUCTIVITY, kappa),
-            self.c_e0,
-            self.T0,
-        )
+        D_e, kappa = (curve.value if curve.op == "const" else str(curve) for curve in curves)
+        found = Electrolyte(D_e, t_plus, kappa, self.c_e0, self.T0)
+        _positive(f"Electrolyte/{DIFFUSIVITY} at {self.c_e0:g} mol/m3", found.D_e)
+        _positive(f"Electrolyte/{CONDUCTIVITY} at {self.c_e0:g} mol/m3", found.kappa)
+        return found
 
     def _curve(self, title: str, key: str, *, extend: bool = False, relative: bool = False) -> float | str:
         formula = self._formula(title, key, extend=extend, relative=relative)

@@ -27,15 +27,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Run:
     for override in overrides:
         _override(data, override)
     try:
-        data, notes = complete(data, Path(path).parent)
+        completed = complete(data, Path(path).parent)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
     try:
         # files that it names are looked for beside it
-        run = Run.model_validate(data, context={"folder": str(Path(path).parent)})
+        run = Run.model_validate(completed.data, context={"folder": str(Path(path).parent)})
     except ValidationError as error:
         raise BadInput(f"{path}: {describe(error)}") from None
-    run._source, run._notes = str(path), notes
+    run._source, run._notes, run._given = str(path), completed.notes, completed.given
     return run
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression
+from dfx_homog.parameters.sets.base import ParameterSet
 from dfx_homog.runfile.base import Table, wrong
 from dfx_homog.runfile.battery import Battery
 from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
@@ -317,6 +318,7 @@ class Run(Table):
 
     _source: str = PrivateAttr(default="run file")
     _notes: tuple[str, ...] = PrivateAttr(default=())
+    _given: ParameterSet | None = PrivateAttr(default=None)
 
     @field_validator("microstructure")
     @classmethod
@@ -373,6 +375,11 @@ class Run(Table):
     def notes(self) -> tuple[str, ...]:
         """What was chosen for the user while the file was read, for the log."""
         return self._notes
+
+    @property
+    def given(self) -> ParameterSet | None:
+        """The named set or BPX file whose values are under those of the run file."""
+        return self._given
 
     @property
     def folder(self) -> Path:

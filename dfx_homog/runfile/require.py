@@ -87,9 +87,10 @@ def suited_to(run: Run) -> dict[str, str]:
 
 
 def _require_geometries(run: Run, command: str) -> None:
-    """Only the homogenised model can do with effective numbers alone."""
+    """Only the homogenised model can do with effective numbers alone; `cell` passes over them."""
+    specs = run.microstructure.values()
     for name, spec in run.microstructure.items():
-        if spec.is_given:
+        if spec.is_given and (command != "cell" or all(other.is_given for other in specs)):
             raise run.problem(
                 f"microstructure.{name}.geometry",
                 f'"{spec.geometry}" has no unit cell, which {command} needs (allowed: every other geometry)',

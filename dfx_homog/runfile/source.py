@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, PlainValidator, ValidationError, ValidationInfo, model_validator
 
@@ -70,15 +70,23 @@ class Source(Table):
         return self
 
 
-def complete(data: Data, folder: Path) -> tuple[Data, tuple[str, ...]]:
-    """The tables of a run file with those of its set or BPX file under them, and what to tell the user.
+class Completed(NamedTuple):
+    """Tables of a run file, what to tell the user, and the set or file that went under them."""
+
+    data: Data
+    notes: tuple[str, ...] = ()
+    given: ParameterSet | None = None
+
+
+def complete(data: Data, folder: Path) -> Completed:
+    """The tables of a run file with those of its set or BPX file under them.
 
     folder: of the run file. In place of `set`, `bpx` and `soc` there is `origin`: the tables stand for themselves.
     Raises BadInput with "key: reason".
     """
     table = data.get("parameters")
     if not isinstance(table, Mapping) or not Source.model_fields.keys() & table.keys():
-        return data, ()
+        return Completed(data)
     source = _read({key: table[key] for key in Source.model_fields if key in table}, folder)
     name, given = _chosen(source)
     if table.get("units", "SI") != "SI":
@@ -98,7 +106,7 @@ def complete(data: Data, folder: Path) -> tuple[Data, tuple[str, ...]]:
     if isinstance(data.get("protocol"), Mapping):
         found["protocol"], more = _limited(data["protocol"], found["parameters"], given)
         notes += more
-    return found, tuple(f"{name}: {note}" for note in notes)
+    return Completed(found, tuple(f"{name}: {note}" for note in notes), given)
 
 
 def _read(keys: Data, folder: Path) -> Source:

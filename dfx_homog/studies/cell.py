@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
+from dfx_homog.export.write import write_exports
 from dfx_homog.io import kept
 from dfx_homog.io.disk import on_rank_0
 from dfx_homog.io.results import write_arrays, write_json
@@ -44,6 +45,8 @@ def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
             geometries: Geometries = {**cells, **{n: grid for n, (grid, _) in images.items()}}
             entries = _entries(problem, geometries, out / "cells", opts, log, interrupt)
             write_json(out / "result.json", {"ranks": comm.size, "microstructures": entries}, comm)
+            for line in write_exports(run, entries, out, comm):
+                log.say(line)
             finish(run, out, comm, log)
 
 
@@ -55,7 +58,10 @@ def _entries(
     key = fingerprint(run, comm)
     on_rank_0(comm, folder, lambda: folder.mkdir(exist_ok=True))
     entries: Json = {}
-    for name in run.microstructure:
+    for name, spec in run.microstructure.items():
+        if spec.is_given:
+            log.say(f"{name}: effective numbers are given")
+            continue
         path = folder / f"{name}.kept"
         log.say(f"{name}: {_size(geometries[name])}")
         if finished := kept.load(path, comm, key) if opts.restart else None:

@@ -16,8 +16,9 @@ class ParameterSet:
     """Values of a battery cell as nested tables of a run file with units = "SI".
 
     microstructure: a table for each region; thickness: of the regions, m; parameters: [parameters] without the
-    electrolyte's, which `tables` derives; v_min, v_max: voltage limits, V; capacity: nominal, A h/m2; thermal:
-    whether the source says K and theta; notes: more for the log
+    electrolyte's, which `tables` derives; v_min, v_max: voltage limits, V; capacity: nominal, A h/m2; area: of one
+    pair of electrodes, m2; thermal: whether the source says K and theta; notes: more for the log; document: the BPX
+    file
     """
 
     microstructure: Tables
@@ -27,8 +28,10 @@ class ParameterSet:
     v_min: float
     v_max: float
     capacity: float
+    area: float
     thermal: bool = True
     notes: tuple[str, ...] = ()
+    document: Mapping[str, Any] | None = None
 
     @property
     def tables(self) -> dict[str, Any]:

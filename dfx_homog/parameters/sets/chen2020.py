@@ -3,7 +3,7 @@
 C.-H. Chen, F. Brosa Planella, K. O'Regan, D. Gastol, W. D. Widanage, E. Kendrick: Development of experimental
 techniques for parameterization of multi-scale lithium-ion battery models. Journal of the Electrochemical Society 167
 (2020) 080534, doi 10.1149/1945-7111/ab9050. Electrolyte: A. Nyman, M. Behm, G. Lindbergh, Electrochimica Acta 53
-(2008) 6356, as the paper uses it, here at 1000 mol/m3. The paper has no thermal data: heat conductivities, densities
+(2008) 6356, as the paper uses it. The paper has no thermal data: heat conductivities, densities
 and specific heats are those of Marquis et al. (2019).
 """
 
@@ -70,13 +70,14 @@ CHEN2020 = ParameterSet(
         "activation": {"G_n": 35000.0, "G_p": 17800.0},
     },
     electrolyte=Electrolyte(
-        D_e=8.794e-11 - 3.972e-10 + 4.862e-10,
+        diffusivity="8.794e-11*(x/1000)**2 - 3.972e-10*(x/1000) + 4.862e-10",
         t_plus=0.2594,
-        kappa=0.1297 - 2.51 + 3.329,
+        conductivity="0.1297*(x/1000)**3 - 2.51*(x/1000)**1.5 + 3.329*(x/1000)",
         c_e0=1000.0,
         T0=298.15,
     ),
     v_min=2.5,
     v_max=4.2,
     capacity=5.0 / AREA,
+    area=AREA,
 )

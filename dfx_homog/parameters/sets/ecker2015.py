@@ -7,7 +7,7 @@ doi 10.1149/2.0541509jes. The measured curves (OCP, D_s, kappa) as formulas: G. 
 M. Castle, J. M. Foster, Electrochimica Acta 339 (2020) 135862. Heat conductivities, densities and specific heats of a
 similar cell: Y. Zhao, Y. Patel, T. Zhang, G. J. Offer, Journal of the Electrochemical Society 165 (2018) A3169.
 
-The electrolyte's D_e is Einstein's relation for its kappa at 1000 mol/m3 and 296 K, D_e = R T kappa/(F^2 c_e).
+The electrolyte's D_e is Einstein's relation for its kappa at 296 K, D_e = R T kappa/(F^2 c_e).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dfx_homog.parameters.sets.electrolyte import Electrolyte
 AREA = 0.085 * 0.101  # of one pair of electrodes, m2
 C_MAX_N, C_MAX_P = 31920.0, 48580.0  # mol/m3
 T0 = 296.15
-KAPPA = 0.2667 - 1.2983 + 1.7919 + 0.1726  # S/m, at 1000 mol/m3
+KAPPA = "0.2667*(x/1000)**3 - 1.2983*(x/1000)**2 + 1.7919*(x/1000) + 0.1726"  # S/m, at 296 K
 
 ECKER2015 = ParameterSet(
     microstructure={
@@ -84,9 +84,14 @@ ECKER2015 = ParameterSet(
         },
     },
     electrolyte=Electrolyte(
-        D_e=GAS_CONSTANT * T0 * KAPPA / (FARADAY**2 * 1000.0), t_plus=0.26, kappa=KAPPA, c_e0=1000.0, T0=T0
+        diffusivity=f"{GAS_CONSTANT * T0 / FARADAY**2!r}*({KAPPA})/x",
+        t_plus=0.26,
+        conductivity=KAPPA,
+        c_e0=1000.0,
+        T0=T0,
     ),
     v_min=2.5,
     v_max=4.2,
     capacity=7.5 / 48 / AREA,
+    area=AREA,
 )

@@ -9,18 +9,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.scaling import FARADAY, GAS_CONSTANT
+
+Curve = float | str
 
 
 @dataclass(frozen=True)
 class Electrolyte:
-    """A concentrated electrolyte at c_e0 (mol/m3) and T0 (K): D_e (m2/s), t+ (0 < t+ < 1), kappa (S/m)."""
+    """A concentrated electrolyte at T0 (K), of which the model takes what holds at c_e0 (mol/m3).
 
-    D_e: float
+    diffusivity (m2/s) and conductivity (S/m): numbers, or formulas in x, which is c_e in mol/m3; t_plus: 0 < t+ < 1
+    """
+
+    diffusivity: Curve
     t_plus: float
-    kappa: float
+    conductivity: Curve
     c_e0: float
     T0: float
+
+    def _at_rest(self, curve: Curve) -> float:
+        return float(Expression.parse(curve, ("x",)).numpy(x=self.c_e0))
+
+    @property
+    def D_e(self) -> float:
+        """Diffusivity of the salt at c_e0, m2/s."""
+        return self._at_rest(self.diffusivity)
+
+    @property
+    def kappa(self) -> float:
+        """Measured conductivity at c_e0, S/m."""
+        return self._at_rest(self.conductivity)
 
     @property
     def D_L(self) -> float:
@@ -44,3 +63,9 @@ class Electrolyte:
             f"{self.t_plus:g} give D_L = {self.D_L:.6g} and D_A = {self.D_A:.6g} m2/s, constant in c_e; "
             f"kappa follows, {self.implied_kappa:.4g} S/m, and that of the source, {self.kappa:.4g} S/m, is not used"
         )
+
+
+def dilute(D_L: float, D_A: float, c_e0: float, T0: float) -> Electrolyte:
+    """The dilute electrolyte of two diffusivities: D_e, t+ and kappa, proportional to c_e, are those of the model."""
+    kappa = FARADAY**2 * (D_L + D_A) / (GAS_CONSTANT * T0)
+    return Electrolyte(2.0 * D_L * D_A / (D_L + D_A), D_L / (D_L + D_A), f"{kappa!r}*x", c_e0, T0)

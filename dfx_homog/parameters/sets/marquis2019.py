@@ -8,7 +8,7 @@ Sources 81-82 (1999) 859. The entropy changes of fastDFN are left out (dUdT = 0)
 
 from __future__ import annotations
 
-from math import exp, sqrt
+from math import sqrt
 
 from dfx_homog.parameters.scaling import FARADAY
 from dfx_homog.parameters.sets.base import ParameterSet
@@ -73,13 +73,14 @@ MARQUIS2019 = ParameterSet(
         },
     },
     electrolyte=Electrolyte(
-        D_e=5.34e-10 * exp(-0.65),
+        diffusivity="5.34e-10*exp(-0.65*x/1000)",
         t_plus=0.4,
-        kappa=0.0911 + 1.9101 - 1.052 + 0.1554,
+        conductivity="0.0911 + 1.9101*(x/1000) - 1.052*(x/1000)**2 + 0.1554*(x/1000)**3",
         c_e0=1000.0,
         T0=298.15,
     ),
     v_min=3.105,
     v_max=4.1,
     capacity=0.680616 / AREA,
+    area=AREA,
 )
