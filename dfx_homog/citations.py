@@ -136,6 +136,41 @@ KANIT = Work(
     "10.1016/S0020-7683(03)00143-4",
 )
 
+CHEN = Work(
+    "chen2020",
+    "C.-H. Chen and F. Brosa Planella and K. O'Regan and D. Gastol and W. D. Widanage and E. Kendrick",
+    "Development of experimental techniques for parameterization of multi-scale lithium-ion battery models",
+    "Journal of the Electrochemical Society 167, 080534",
+    2020,
+    "10.1149/1945-7111/ab9050",
+)
+ECKER_I = Work(
+    "ecker2015",
+    "M. Ecker and T. K. D. Tran and P. Dechent and S. Käbitz and A. Warnecke and D. U. Sauer",
+    "Parameterization of a physico-chemical model of a lithium-ion battery: I. Determination of parameters",
+    "Journal of the Electrochemical Society 162, A1836-A1848",
+    2015,
+    "10.1149/2.0551509jes",
+)
+ECKER_II = Work(
+    "ecker2-2015",
+    "M. Ecker and S. Käbitz and I. Laresgoiti and D. U. Sauer",
+    "Parameterization of a physico-chemical model of a lithium-ion battery: II. Model validation",
+    "Journal of the Electrochemical Society 162, A1849-A1857",
+    2015,
+    "10.1149/2.0541509jes",
+)
+MARQUIS = Work(
+    "marquis2019",
+    "S. G. Marquis and V. Sulzer and R. Timms and C. P. Please and S. J. Chapman",
+    "An asymptotic derivation of a single particle model with electrolyte",
+    "Journal of the Electrochemical Society 166, A3693-A3706",
+    2019,
+    "10.1149/2.0341915jes",
+)
+#: By the name of the parameter set, which is the `origin` of a run's parameters.
+SOURCES = {"chen2020": (CHEN,), "ecker2015": (ECKER_I, ECKER_II), "marquis2019": (MARQUIS,)}
+
 
 def cited(run: Run) -> Iterator[tuple[Work, str]]:
     """The works that a run rests on, each with the reason."""
@@ -148,6 +183,8 @@ def cited(run: Run) -> Iterator[tuple[Work, str]]:
         yield HUNT, "the cell problems and effective tensors"
     if not all(spec.is_given for spec in specs):
         yield HASHIN, "the bounds of the effective tensors"
+    for work in SOURCES.get(str(getattr(run.parameters, "origin", None)), ()):
+        yield work, "the parameters"
     if run.rve is not None:
         yield KANIT, "size of representative volumes"
     if run.meshes():

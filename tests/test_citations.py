@@ -43,6 +43,8 @@ def test_what_a_run_uses_decides() -> None:
     spheres = keys("dfn-lgm50.toml")
     assert "doyle1993" in spheres
     assert not {"geuzaine2009", "hashin1962"} & spheres
+    assert "chen2020" in keys("chen2020.toml")
+    assert {"ecker2015", "ecker2-2015"} <= keys("ecker2015.toml")
     samples = keys("rve-gaussian.toml")
     assert "kanit2003" in samples
     assert "geuzaine2009" not in samples

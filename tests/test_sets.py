@@ -92,6 +92,9 @@ def test_radius_keeps_the_share_of_active_material() -> None:
     )
     given = SETS["ecker2015"].microstructure["negative"]
     assert half["microstructure"]["negative"]["a"] == pytest.approx(2 * given["a"], rel=1e-15)
+    sizes = {"radius": [6.85e-6, 13.7e-6], "fractions": [0.5, 0.5]}
+    two = completed({"set": "ecker2015"}, microstructure={"negative": sizes})["microstructure"]["negative"]
+    assert two["a"] == pytest.approx(1.5 * given["a"], rel=1e-14)
     own = completed({"set": "ecker2015"}, microstructure={"negative": {"radius": 6.85e-6, "a": 1e5}})
     assert own["microstructure"]["negative"]["a"] == 1e5
 

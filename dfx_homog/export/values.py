@@ -202,9 +202,9 @@ def _electrode(run: Run, name: str, thickness: float, entries: Json) -> PorousEl
     if isinstance(e.D_s, tuple):
         raise ValueError(f"parameters.{name}.D_s is a tensor")
     if isinstance(spec, Particle):
-        if not isinstance(spec.radius, float):
+        if len(spec.radii) > 1:
             raise ValueError(f"microstructure.{name} has particles of several sizes")
-        S, a, radius = _first(spec.S), spec.surface, spec.radius
+        S, a, radius = _first(spec.S), sum(spec.surfaces), spec.radii[0]
     else:
         entry, length = entries[name], e.unit_cell_length
         if length is None:

@@ -37,7 +37,7 @@ class Source(Table):
 
     The tables [microstructure] of the three regions, [cell] thickness and [parameters] come from the set or file, in
     SI; every key that the run file gives wins over them, one by one. A microstructure of another geometry is the run
-    file's alone, and with `periods` in [cell] there is no thickness. A radius alone keeps the share of active material.
+    file's alone, and with `periods` in [cell] there is no thickness. Radii alone keep the share of active material.
     `isothermal` is true unless the run file says false (heat capacity and conduction are then needed, from the BPX file
     or the run file). v_min and v_max are those of the source, unless the run file gives them or the run starts there.
     D_L and D_A are those with the source's D_e and t+ at c_e0 and T0, constant in c_e; the conductivity of the
