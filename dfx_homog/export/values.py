@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.optimize import brentq
@@ -21,6 +21,7 @@ from dfx_homog.parameters.sets.electrolyte import Electrolyte, dilute
 from dfx_homog.runfile.given import Given, Particle
 from dfx_homog.runfile.lengths import cell_length
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Run
+from dfx_homog.runfile.parameters_si import ElectrodeSI, ParametersSI
 
 Json = Mapping[str, Any]
 
@@ -129,18 +130,13 @@ def cell_values(run: Run, entries: Json) -> CellValues:
         raise ValueError('needs [parameters] with units = "SI", a set or a BPX file')
     if run.cell is None or set(run.microstructure) != set(REGIONS):
         raise ValueError(f"needs [cell] and the microstructures {', '.join(REGIONS)}")
-    p, given = run.parameters, run.given
+    p, given = cast(ParametersSI, run.parameters), run.given
     _refuse(run)
     total = cell_length(run)
     shares = np.array(run.cell.widths) / sum(run.cell.widths)
     thickness = dict(zip(REGIONS, (float(total * s) for s in shares), strict=True))
     sides = {name: _electrode(run, name, thickness[name], entries) for name in ELECTRODES}
-    limits = [
-        value if value is not None else getattr(given, key, None)
-        for key, value in ((key, getattr(run.protocol, key, None)) for key in ("v_min", "v_max"))
-    ]
-    if None in limits:
-        raise ValueError("needs v_min and v_max in [protocol]")
+    v_min, v_max = (_limit(run, key) for key in ("v_min", "v_max"))
     same = given is not None and (given.electrolyte.D_L, given.electrolyte.D_A) == (p.D_L, p.D_A)
     return CellValues(
         negative=sides["negative"],
@@ -150,13 +146,22 @@ def cell_values(run: Run, entries: Json) -> CellValues:
         E_D_L=p.activation.D_L,
         T_initial=p.T_initial,
         T_ambient=p.T_ambient,
-        v_min=limits[0],
-        v_max=limits[1],
+        v_min=v_min,
+        v_max=v_max,
         area=1.0 if given is None else given.area,
         capacity=0.0 if given is None else given.capacity,
         lithium_electrode=p.overpotential == "lithium-electrode",
         origin=p.origin or Path(run.source).name,
     )
+
+
+def _limit(run: Run, key: str) -> float:
+    """v_min or v_max, of the run file or else of its set or BPX file."""
+    own, theirs = getattr(run.protocol, key, None), getattr(run.given, key, None)
+    found = theirs if own is None else own
+    if found is None:
+        raise ValueError(f"needs {key} in [protocol]")
+    return float(found)
 
 
 def _refuse(run: Run) -> None:
@@ -198,7 +203,8 @@ def _first(tensor: Any) -> float | None:
 
 
 def _electrode(run: Run, name: str, thickness: float, entries: Json) -> PorousElectrode:
-    p, e, spec = run.parameters, getattr(run.parameters, name), run.microstructure[name]
+    p, spec = cast(ParametersSI, run.parameters), run.microstructure[name]
+    e: ElectrodeSI = getattr(p, name)
     if isinstance(e.D_s, tuple):
         raise ValueError(f"parameters.{name}.D_s is a tensor")
     if isinstance(spec, Particle):
