@@ -85,6 +85,7 @@ def test_insulated_battery_is_a_lumped_cell(connection: str) -> None:
     [
         ("prescribed", ()),
         ("parallel", (*NO_DOUBLE_LAYER, 'time.scheme="bdf2"')),
+        ("parallel", ("homogenised.wall_law=true", 'cell.lateral="periodic"')),
         ("parallel", ("protocol.steps=[{voltage=0.6, duration=0.04}, {power=0.1, duration=0.04}]",)),
         ("prescribed", ("protocol.steps=[{voltage=0.6, duration=0.04}, {power=0.1, duration=0.04}]",)),
     ],

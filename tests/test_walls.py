@@ -261,6 +261,10 @@ def test_unsymmetric_cell_is_reported() -> None:
 
 
 def test_what_has_no_walls_is_refused() -> None:
+    shipped = Path(__file__).resolve().parents[1] / "runs" / "wall-law.toml"
+    require(load(shipped), "convergence")
+    with pytest.raises(BadInput, match=r"wall_law.*meso dimensions"):
+        require(load(shipped, ["homogenised.dim=2"]), "homogenised")
     path = Path(__file__).resolve().parents[1] / "runs" / "dfn-lgm50.toml"
     with pytest.raises(BadInput, match="wall_law"):
         require(load(path, ["homogenised.wall_law=true"]), "homogenised")

@@ -234,7 +234,7 @@ class HomogenisedModel(TransientModel):
 
     def region_heat(self) -> FloatArray:
         """(3,) heat that each region makes in the new state, per area of the collector. Collective."""
-        local = self.forms.joule_heat().sum(axis=0)
+        local = self.joule_heat().sum(axis=0)
         for region, points in zip((0, 2), self._points, strict=True):
             assert points.response is not None
             local[region] += points.weights @ points.response.q

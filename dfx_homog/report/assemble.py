@@ -11,6 +11,7 @@ from dfx_homog.report import (
     sections_interface,
     sections_losses,
     sections_rve,
+    sections_walls,
     summary,
     tables,
 )
@@ -77,6 +78,7 @@ def _sections(study: Study, numbers: Numbered) -> list[str]:
         sections.fields(study, numbers),
         sections_interface.interface(study, numbers),
         sections.errors(study, numbers),
+        sections_walls.walls(study, numbers),
         sections.conservation(study, numbers),
         sections.solver(study, numbers),
         sections.limits(study),

@@ -85,7 +85,7 @@ def error_panel(
             markeredgecolor="white",
             markeredgewidth=0.5 * scale,
         )
-    _delta_axis(ax, study)
+    delta_axis(ax, study)
     ax.set_ylabel("relative error" if norm != "l2" else "relative error; of $V$ absolute")
     if seen:
         _limits(ax, np.concatenate(seen), bool(SLOPES[norm]))
@@ -94,7 +94,8 @@ def error_panel(
         plain_log_axis(ax)
 
 
-def _delta_axis(ax: Any, study: Study) -> None:
+def delta_axis(ax: Any, study: Study) -> None:
+    """delta of the levels as ticks."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     delta = [level.delta for level in study.levels]

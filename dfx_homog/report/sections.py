@@ -226,8 +226,9 @@ LIMITS = (
     "Π is an input; given as a constant it need not be consistent with d<i>U</i>/d<i>T</i>.",
     "The error norms compare the two models on the same mesh and time step. The discretisation error in space and "
     "time, common to both, is not part of them.",
-    "The comparison is at leading order in δ with periodic first-order correctors. Boundary-layer corrections at the "
-    "separator faces (wall laws), which would remove most of the first-order error of <i>V</i>, are not applied.",
+    "Sections other than the one on wall laws compare at leading order in δ with periodic first-order correctors. "
+    "<code>homogenised.wall_law = true</code> adds the boundary layers at separator and collector faces, which are "
+    "most of the first-order error of <i>V</i>.",
     "Observed orders are those of a finite sequence of δ; the slope of the error depends on the mesh "
     "(re-entrant corners at the separator), the limit does not.",
 )

@@ -55,9 +55,10 @@ def require(run: Run, command: str) -> None:
 
 def _require_walls(run: Run) -> None:
     """Wall laws come from strips of unit cells, and are jumps along a line."""
-    if run.homogenised.dim != 1:
+    if (dim := meso_dimension(run)) > 1:
         raise run.problem(
-            "homogenised.wall_law", f"not with dim = {run.homogenised.dim} (allowed: false, or dim = 1)"
+            "homogenised.wall_law",
+            f"true with {dim} meso dimensions (allowed: false, or homogenised.dim = 1)",
         )
     if run.cell.thickness is not None:
         raise run.problem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dfx_homog.models.battery.heat import BatteryHeat, Cooling
 from dfx_homog.models.battery.laminate import BatteryLayer, Stack, tensor3
 from dfx_homog.models.battery.model import BatteryModel, Coupling
 from dfx_homog.models.effective import EffectiveMedium
+from dfx_homog.models.excess import StripResistances
 from dfx_homog.models.history import Row
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.parameters.units import Units
@@ -44,6 +46,11 @@ class BatteryProblem:
     @property
     def table(self) -> Battery:
         return self.problem.run.battery
+
+    @cached_property
+    def strips(self) -> StripResistances | None:
+        """Excess resistances of the cells' faces, with wall laws. Collective."""
+        return self.problem.strips(self.cells, dict(self.media))
 
     def stack(self) -> Stack:
         """The repeating unit: the three regions of the meso cell, and the extra layers."""
@@ -116,8 +123,10 @@ class BatteryProblem:
         )
         alone = replace(self.problem, comm=MPI.COMM_SELF, run=held_run(run, held))
 
+        strips = self.strips
+
         def build() -> HomogenisedModel:
-            return alone.homogenised(self.cells, dict(self.media))
+            return alone.homogenised(self.cells, dict(self.media), strips)
 
         first = agreed(comm, lambda: (build(),) if comm.rank == 0 else ())
         return agreed(comm, lambda: first[0] if first else build())

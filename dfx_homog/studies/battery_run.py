@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.models import in_units
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import battery_pictures, pictures
@@ -37,7 +38,13 @@ def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
         with begin(run, out, opts, comm) as log:
             keeper = Checkpoints(run, out / "checkpoint", opts, comm, log, interrupt, units=units)
             log.say(f"{LABEL}: {model.dofs} unknowns, {comm.size} ranks")
-            for line in [summary(facts), *lines(found), *(problem.twin.lines() if problem.twin else [])]:
+            walls = battery.strips.lines() if battery.strips else []
+            for line in [
+                summary(facts),
+                *lines(found),
+                *(problem.twin.lines() if problem.twin else []),
+                *walls,
+            ]:
                 log.say(line)
             wanted = moments(scaled, scaled.output.moments, scaled.output.times or ())
             active = bool(run.output.moments or run.output.times)
@@ -56,6 +63,7 @@ def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
             write_arrays(out / "fields.npz", shown, comm)
             entries = result.result(model.dofs, comm.size) | {"geometry": found}
             entries["battery"] = facts | outcome(model, result.rows, run.battery, units)
+            entries |= {"walls": in_units.walls(units, battery.strips)} if battery.strips else {}
             entries |= problem.twin.to_json() if problem.twin else {}
             write_json(out / "result.json", entries, comm)
             last = result.rows[-1]
