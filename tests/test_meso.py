@@ -106,7 +106,7 @@ def test_refinement() -> None:
 
 
 class Turned(MesoBox):
-    """A box whose mesh is turned; nodes are numbered, and the negative side found, where they were."""
+    """A box whose mesh is turned; nodes are numbered where they were."""
 
     def turn(self, rotation: np.ndarray) -> None:
         self.rotation = np.eye(3)
@@ -116,9 +116,6 @@ class Turned(MesoBox):
 
     def indices(self, points: np.ndarray) -> np.ndarray:
         return super().indices(points @ self.rotation)
-
-    def left(self, points: np.ndarray) -> np.ndarray:
-        return super().left(points @ self.rotation)
 
 
 def tensor_model(

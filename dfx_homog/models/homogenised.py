@@ -214,7 +214,7 @@ class HomogenisedModel(TransientModel):
 
     def set_initial(self) -> None:
         """Uniform c_s0 in every particle and the equilibrium of `TransientModel.equilibrium`."""
-        self.equilibrium(self.domain.left(self.points_of_nodes))
+        self.equilibrium(self.domain.negative_side(self.forms.space))
         self.remember(2)
         for points in self._points:
             points.particles.c = np.full_like(points.particles.c, points.electrode.c_s0)

@@ -102,7 +102,7 @@ class MesoForms:
         self.dx = ufl.Measure(
             "dx", self.mesh, subdomain_data=[(ELECTRODE, electrode), (2, separator)], metadata=degree
         )
-        facets = [(tag, f.ravel()) for tag, f in domain.facets.items()]
+        facets = [(tag, f.ravel()) for tag, f in sorted(domain.facets.items())]
         self.ds = ufl.Measure("ds", self.mesh, subdomain_data=facets, metadata=degree)
         self.per_area = self._constant(1 / domain.area)
 

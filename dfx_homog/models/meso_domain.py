@@ -62,8 +62,8 @@ class MesoDomain(ABC):
         """(dim,) coordinates of a numbered node. Collective."""
 
     @abstractmethod
-    def left(self, points: FloatArray) -> npt.NDArray[np.bool_]:
-        """(n,) whether points (n, 3) outside of the separator are on the negative side of it."""
+    def negative_side(self, space: fem.FunctionSpace) -> npt.NDArray[np.bool_]:
+        """(nodes,) whether nodes of a Lagrange space that touch an electrode touch the negative one."""
 
     @cached_property
     def stiffness(self) -> float:
@@ -243,8 +243,10 @@ class MesoBox(MesoDomain):
     def place(self, number: int) -> FloatArray:
         return np.array([g[i] for g, i in zip(self.node_grids, self._split(np.array(number)), strict=True)])
 
-    def left(self, points: FloatArray) -> npt.NDArray[np.bool_]:
-        return np.asarray(points[:, 0] < 0.5 * (self.ends[1] + self.ends[2]))
+    def negative_side(self, space: fem.FunctionSpace) -> npt.NDArray[np.bool_]:
+        grid = self.node_grids[0]
+        number = self._split(self.numbers(space))[0]
+        return np.asarray(grid[number] < 0.5 * (self.ends[1] + self.ends[2]))
 
 
 class MesoLine(MesoBox):

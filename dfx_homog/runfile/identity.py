@@ -50,7 +50,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _names_file(name: str) -> bool:
-    return name.rpartition(".")[2] in ("file", "current_file")
+    return name.rpartition(".")[2] in ("file", "current_file", "mesh")
 
 
 def _content(path: Path) -> str:

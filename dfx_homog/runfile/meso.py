@@ -132,6 +132,8 @@ def check_meso(run: Run, dim: int) -> None:
 
 def refuse_meso_keys(run: Run, command: str) -> None:
     """Raises BadInput for keys that only the homogenised model knows."""
+    if run.homogenised.mesh is not None and command == "convergence":
+        raise run.problem("homogenised.mesh", "convergence cannot compare on it (allowed: leave it out)")
     for key in ("lateral_size", "tab_negative", "tab_positive"):
         if getattr(run.cell, key) is not None:
             raise run.problem(f"cell.{key}", f"{command} does not know it (allowed: in homogenised only)")

@@ -61,7 +61,7 @@ from dfx_homog.runfile.types import (
     VoxelMethod,
     number_in,
 )
-from dfx_homog.runfile.types_cells import Diffusivity
+from dfx_homog.runfile.types_cells import Diffusivity, MeshFileName
 
 REGIONS = ("negative", "separator", "positive")
 ELECTRODES = ("negative", "positive")
@@ -239,7 +239,7 @@ class Homogenised(Table):
     lateral_grading: Grading = Field(
         default=1.0, description="longest element across over those at the ends of tabs"
     )
-    mesh: str | None = Field(
+    mesh: MeshFileName | None = Field(
         default=None,
         description="a mesh file of gmsh in place of a box, with physical groups negative, separator, positive, "
         "negative_tab, positive_tab",

@@ -42,7 +42,7 @@ def require(run: Run, command: str) -> None:
         dim = (dims[0] if dims else 3) if command == "resolved" else meso_dimension(run)
         check_meso(run, dim)
         check_cooling(run, command, dim)
-        _require_known_places(run, command, dim)
+        check_places(run, command, dim)
         if dims:
             check_diffusivity(run, dims[0])
     if command == "homogenised" and run.battery is not None and run.parameters.isothermal:
@@ -214,8 +214,8 @@ def _coefficients(name: str, spec: Microstructure) -> Iterator[str]:
             yield "sigma_s"
 
 
-def _require_known_places(run: Run, command: str, dim: int) -> None:
-    """Currents may vary over the collector, in the coordinates that the model has."""
+def check_places(run: Run, command: str, dim: int) -> None:
+    """Currents may vary over the collector, in the coordinates that the model has. Raises BadInput."""
     for number, step in enumerate(run.protocol.steps):
         for unknown in PLACES[dim:]:
             if isinstance(step.applied, Expression) and step.applied.depends_on(unknown):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,12 @@ from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models.meso_domain import Box, MesoBox, MesoDomain, MesoLine, Side
+from dfx_homog.models.meso_mesh import MesoMesh
+from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.meso import LATERAL_ELEMENTS, lateral_size, meso_dimension, microstructure_dimension
+from dfx_homog.runfile.place import TIMES, check_cooling
+from dfx_homog.runfile.require import check_places
 
 
 def tensors(run: Run, media: dict[str, Any]) -> dict[tuple[str, str], FloatArray]:
@@ -57,6 +62,10 @@ def dimension(run: Run, media: dict[str, Any]) -> int:
 
 def meso_domain(comm: MPI.Intracomm, run: Run, media: dict[str, Any]) -> MesoDomain:
     """Line, box or mesh of the run. Collective. Raises BadInput."""
+    if run.homogenised.mesh is not None:
+        mesh = MesoMesh(comm, Path(run.homogenised.mesh))
+        check_mesh(run, media, mesh)
+        return mesh
     dim = dimension(run, media)
     thickness = run.cell.widths
     if dim == 1:
@@ -98,4 +107,35 @@ def check_lateral_conduction(
                 f"cell.tab_{name}",
                 "the solid of its unit cell does not percolate across: no current gets from the tab to the rest of "
                 "the electrode (allowed: leave it out, or another geometry)",
+            )
+
+
+def check_mesh(run: Run, media: dict[str, Any], mesh: MesoMesh) -> None:
+    """A meso mesh has no more dimensions than the tensors, conducts across, and h is >= 0 at its nodes.
+
+    Raises BadInput on all ranks. Collective.
+    """
+    dim, known = mesh.dim, min((len(t) for t in tensors(run, media).values()), default=3)
+    if dim > known or run.homogenised.dim not in (None, dim):
+        raise run.problem(
+            "homogenised.mesh",
+            f"has {dim} dimensions, the effective tensors {known}, homogenised.dim is to be the same",
+        )
+    check_lateral_conduction(run, media, (((0.0, 0.0),), ((0.0, 0.0),)), dim)
+    check_places(run, "homogenised", dim)
+    check_cooling(run, "homogenised", dim)
+    points = mesh.mesh.geometry.x
+    places = {f"y{i + 1}": points[:, i] for i in range(dim)}
+    for key in ("h_negative", "h_positive", "h_lateral"):
+        value = getattr(run.parameters, key)
+        h = Expression.of_time_and_place(run.parameters.h if value is None else value)
+        with np.errstate(all="ignore"):
+            bad = any(
+                not ((v := h.numpy(t=t, **places)) >= 0.0).all() or not np.isfinite(v).all()
+                for t in np.linspace(0.0, sum(step.longest or 0.0 for step in run.protocol.steps), TIMES)
+            )
+        if mesh.comm.allreduce(bad, op=MPI.LOR):
+            raise run.problem(
+                f"parameters.{'h' if value is None else key}",
+                "is negative or not finite on the mesh (allowed: values >= 0)",
             )
