@@ -152,6 +152,7 @@ def describe(run: Run) -> str:
             reasons |= dict.fromkeys(MODELS, str(error))
             models = False
     lines = [f"{run.source}: valid", f"suits: {', '.join(c for c, reason in reasons.items() if not reason)}"]
+    lines += run.notes
     lines += [f"not {c}: {r.removeprefix(f'{run.source}: ')}" for c, r in reasons.items() if r]
     for name in run.microstructure:
         if run.microstructure[name].is_given:

@@ -38,7 +38,7 @@ ECKER2015 = ParameterSet(
         "separator": {
             "geometry": "effective",
             "phi_e": 0.508,
-            "B": 0.508**1.9804586773134945,
+            "B": 0.508**1.9804586773134945,  # as in PyBaMM's set of this name
             "K": 0.34,
             "theta": 1017.0 * 1978.0,
         },
