@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
-from test_convergence import study
+from test_convergence import numbers, study
 from wavy import (
     NO_DOUBLE_LAYER,
     assert_newton_is_quadratic,
@@ -22,6 +23,7 @@ from wavy import (
     with_parameters,
 )
 
+import dfx_homog.report
 from dfx_homog.errors import BadInput
 from dfx_homog.models.excess import StripResistances
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
@@ -29,6 +31,8 @@ from dfx_homog.models.walled import WalledModel
 from dfx_homog.models.walled_line import WalledLine
 from dfx_homog.runfile import Run, load
 from dfx_homog.runfile.require import require
+from dfx_homog.runoptions import RunOptions
+from dfx_homog.studies.convergence import run_convergence
 from dfx_homog.studies.outcome import March
 from dfx_homog.studies.reference import take_state
 from dfx_homog.studies.setup import Problem
@@ -258,6 +262,28 @@ def test_unsymmetric_cell_is_reported() -> None:
     assert not result["walls"]["symmetric"]
     for level in result["levels"]:
         assert abs(level["wall_law"]["voltage_error"]) < 0.5 * abs(level["voltage_error"])
+
+
+def test_restarted_study_is_the_same(tmp_path: Path) -> None:
+    """A study that lost its last level, and the last steps of both models of it."""
+    run = wavy_run(LEVELS, *WALLS, "checkpoint.every=1")
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dfx_homog.report, "write_report", lambda _out: None)
+        for restart in (False, True):
+            run_convergence(run, tmp_path, RunOptions(tmp_path, quiet=True, restart=restart))
+            found.append(json.loads((tmp_path / "result.json").read_text()))
+            (tmp_path / "resolved-10" / "level.kept").unlink()
+            for name in ("homogenised-10", "resolved-10"):
+                for file in (tmp_path / name / "checkpoint").glob("step-000000005.*"):
+                    file.unlink()
+            (tmp_path / "homogenised-10" / "state-000000005.kept").unlink()
+    whole, again = (numbers(result) for result in found)
+    assert set(whole) == set(again)
+    assert max(abs(whole[key] - again[key]) for key in whole) < 1e-9
+    log = (tmp_path / "log.txt").read_text()
+    assert log.count("going on from step 4") == 2
+    assert log.count("delta = 1/5: finished already") == 1
 
 
 def test_what_has_no_walls_is_refused() -> None:

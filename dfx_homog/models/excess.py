@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+ROUNDING = 1e-9
 FACES = ("r_e", "r_T", "r_c", "r_s")
 SYMMETRIC = 1e-3  # |W_1| on a face below which a cell counts as mirror symmetric; its mesh need not be
 
@@ -44,7 +45,7 @@ class StripResistances:
 
     def lines(self) -> list[str]:
         """For the log."""
-        pairs = (f"{name} = {a:.6g}, {b:.6g}" for name in FACES for a, b in [getattr(self, name)])
+        pairs = (f"{name} = " + ", ".join(f"{visible(r):.6g}" for r in getattr(self, name)) for name in FACES)
         shape = "mirror symmetric in z1: second order in delta"
         if not self.symmetric:
             shape = f"not mirror symmetric in z1 (corrector on the faces {self.asymmetry:.2g}): second order in delta "
@@ -53,6 +54,11 @@ class StripResistances:
             f"wall law: {'; '.join(pairs)} (negative side, positive side)",
             f"wall law: the unit cells are {shape}",
         ]
+
+
+def visible(r: float) -> float:
+    """A resistance without what the solver leaves of a zero."""
+    return 0.0 if abs(r) < ROUNDING else r
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dfx_homog.models.excess import visible
 from dfx_homog.report.data import Study, number
 from dfx_homog.report.html import Numbered, Rows, section, table
 from dfx_homog.report.plots_error import delta_axis, slope_triangle
@@ -66,7 +67,7 @@ def _lead(found: dict[str, Any]) -> str:
 
 def _resistances(found: dict[str, Any], numbers: Numbered) -> str:
     rows: Rows = [
-        [name, *(fixed(_zero_or(v), 6) for v in found[key])]
+        [name, *(fixed(visible(v), 6) for v in found[key])]
         for key, name in RESISTANCES.items()
         if key in found
     ]
@@ -75,11 +76,6 @@ def _resistances(found: dict[str, Any], numbers: Numbered) -> str:
         f"the solid; read off {found.get('cells', '–')} unit cells from the faces."
     )
     return table(["", "negative side", "positive side"], rows, caption=caption)
-
-
-def _zero_or(value: float) -> float:
-    """Without what the solver leaves of a zero."""
-    return 0.0 if abs(value) < 1e-9 else value
 
 
 def _curves(study: Study, key: str, name: str) -> list[float | None]:

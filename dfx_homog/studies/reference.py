@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models.homogenised import HomogenisedModel
+from dfx_homog.models.meso import PHI_S
 from dfx_homog.models.meso_domain import MesoBox
 
 
@@ -129,6 +130,9 @@ def take_state(model: HomogenisedModel) -> MesoState:
     for left, right in zip(spans[:-1, 1] - begin, spans[1:, 0] - begin, strict=True):
         if right > left:
             table[:, left + 1] = 0.5 * (table[:, left] + table[:, right])
+            # the side of the separator has no solid: Phi_s ends, in a picture, on the electrode's
+            inner = left if left < table.shape[1] // 2 else right
+            table[:, left : right + 1, PHI_S] = table[:, [inner], PHI_S]
     particles, first = [], []
     for electrode, points in enumerate(model.points):
         low, high = (int(n) for n in spans[2 * electrode])
