@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from meso_cell import TABS, B, K, S, meso_run
 from mpi4py import MPI
 from wavy import NO_DOUBLE_LAYER, largest_difference, mirrored, simulate, warm_numbers, wavy_run
 
@@ -189,3 +192,17 @@ def test_the_diffusion_potential_of_a_warm_electrolyte() -> None:
     laws, numbers = (simulate(run, "homogenised").rows[-1] for run in warm_numbers())
     for name in ("loss_electrolyte_ohmic", "loss_electrolyte_diffusion"):
         assert laws[name] == pytest.approx(numbers[name], rel=1e-9)
+
+
+@pytest.mark.mpi
+def test_a_way_from_tab_to_tab_costs_electronic_volts() -> None:
+    """In two meso dimensions the sum is exact too; tabs at opposite ends lengthen the way through the solid."""
+    tensors: dict[str, Any] = {"S": S, "B": B, "K": K}
+    tabs, even = (
+        simulate(meso_run(*overrides, **tensors), "homogenised").rows
+        for overrides in (TABS, [*TABS[:3], "homogenised.dim=2"])
+    )
+    assert max(abs(closure(row)) for row in [*tabs, *even]) < 1e-12
+    more = {name: tabs[-1][name] - even[-1][name] for name in even[-1] if name.startswith("loss_")}
+    voltage = even[-1]["voltage"] - tabs[-1]["voltage"]
+    assert more["loss_electronic_n"] + more["loss_electronic_p"] > 0.7 * voltage > 0.01
