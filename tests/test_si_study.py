@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
-from si import LENGTH, particles, unit_cells
+from si import EFFORT, LENGTH, particles, unit_cells
 
 from dfx_homog.errors import StoppedEarly
+from dfx_homog.models.in_units import COLUMN_KINDS
 from dfx_homog.parameters.scaling import FARADAY
 from dfx_homog.runfile import Run, load
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.check import describe
 from dfx_homog.studies.convergence import run_convergence
+from dfx_homog.studies.setup import Problem
 from dfx_homog.studies.simulate import run_homogenised, run_resolved
 
 WORLD = MPI.COMM_WORLD
@@ -161,6 +163,37 @@ def test_charge_is_conserved_in_si(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert words in text
     assert "(dimensionless)" not in text
     assert heat - reversible == pytest.approx(20.0 * lost, rel=0.1)
+
+
+def test_battery_in_si(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A battery and its dimensionless twin: every column."""
+    battery = (
+        "battery={cells=20, size=[0.01, 0.02], elements=[3,2,1], groups=[2,1,1], h={x1_low=20.0}, "
+        "connection='parallel', T_ambient=290.0, layers=[{thickness=1.2e-5, k=400.0, rho_cp=3.4e6}]}"
+    )
+    run = particles(
+        "protocol={steps=[{current=20.0, duration=40.0}]}",
+        "time.dt=20.0",
+        "homogenised.elements=2",
+        battery,
+    )
+    monkeypatch.setattr("dfx_homog.studies.battery_run.finish", lambda *_: None)
+    fields = study(run_homogenised, run, tmp_path / "si", monkeypatch)
+    assert fields.states[-1][1].max(axis=0) == pytest.approx([20 * 1.72e-4, 0.01, 0.02])
+    twin = Problem(WORLD, run).scaled({}).twin
+    assert twin is not None
+    (tmp_path / "twin.toml").write_text(twin.run.to_toml(), encoding="utf-8")
+    study(run_homogenised, load(tmp_path / "twin.toml"), tmp_path / "plain", monkeypatch)
+    for one, other in zip(rows(tmp_path / "si"), rows(tmp_path / "plain"), strict=True):
+        for name, value in one.items():
+            if name not in EFFORT:
+                expected = twin.si.value(COLUMN_KINDS[name], other[name])
+                assert value == pytest.approx(expected, rel=1e-10, abs=1e-12, nan_ok=True), name
+    found = json.loads((tmp_path / "si" / "result.json").read_text(encoding="utf-8"))["battery"]
+    # in parallel along the layers: arithmetic mean
+    along = (80 * 1.2 + 20 * 0.3 + 60 * 1.2 + 12 * 400.0) / 172
+    assert found["K_batt"][1][1] == pytest.approx(along, rel=1e-9)
+    assert 280.0 < rows(tmp_path / "si")[-1]["T_min"] < 298.0
 
 
 def test_convergence_in_si(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

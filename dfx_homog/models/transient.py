@@ -279,7 +279,7 @@ class TransientModel(ABC):
             if -empty < NEARLY:
                 return f"a particle of the {name} electrode is empty (c_s/c_max = {-empty:.4f})"
         if (least := self.extreme("c_e", MPI.MIN)) < NEARLY * self.physics.c_e0:
-            return f"the electrolyte is depleted (c_e = {least:.4g})"
+            return f"the electrolyte is depleted (c_e/c_e0 = {least / self.physics.c_e0:.4g})"
         return None
 
     @abstractmethod

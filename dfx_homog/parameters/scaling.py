@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from dfx_homog.parameters.expression import Expression, constant, variable
 
+Value = TypeVar("Value", float, npt.NDArray[np.floating[Any]])
 FARADAY = 96485.33212331  # C/mol, CODATA 2018, exact up to the digits given
 GAS_CONSTANT = 8.31446261815324  # J/(mol K), CODATA 2018, exact
 
@@ -108,8 +113,8 @@ class Scales:
         """Scaled rise of a temperature in K."""
         return (T - self.T0) / self.DeltaT
 
-    def kelvin(self, rise: float) -> float:
-        """Temperature in K of a scaled rise."""
+    def kelvin(self, rise: Value) -> Value:
+        """Temperature in K of a scaled rise, a number or an array of them."""
         return self.T0 + self.DeltaT * rise
 
     def in_scaled_temperature(self, formula: Expression) -> Expression:

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from dfx_homog.parameters.scaling import Scales, Value
 
-from dfx_homog.parameters.scaling import Scales
-
-Value = TypeVar("Value", float, npt.NDArray[np.floating[Any]])
 ELECTRODES = {"n": "negative", "p": "positive"}
 
 #: Kinds of quantities and their SI units. A kind that ends in _n or _p has another scale in each electrode.
@@ -100,8 +95,7 @@ class Units:
         """A quantity of this kind; a temperature gets T0."""
         if self.scales is None or kind == "number":
             return value
-        zero = self.scales.T0 if kind == "temperature" else 0.0
-        return zero + self.factor(kind) * value
+        return self.scales.kelvin(value) if kind == "temperature" else self.factor(kind) * value
 
     def text(self, kind: str, value: float, format_spec: str = "g") -> str:
         """A quantity with its unit, for messages."""

@@ -94,7 +94,8 @@ of the cell.
 
 With `units = "SI"`: conductivities sigma_s, S in S/m, k_s, k_e, K in W/(m K), heat capacities rho_cp_s,
 rho_cp_e, theta in J/(m3 K), a `particle`'s radius in m and its a in 1/m; currents (also in CSV files) in A/m2 of
-the collector, voltages in V, power in W/m2, temperatures in K, times in s, `cell.thickness` in m. B, phi_e, beta
+the collector, voltages in V, power in W/m2, temperatures in K, times in s, lengths
+of `[cell]` and `[battery]` in m. B, phi_e, beta
 and tolerances have no unit. The length of the cell is the sum of `cell.thickness`, or as many `unit_cell_length`
 as `cell.periods` says; with `thickness` each electrode may have its own unit_cell_length. `resolved` and
 `convergence` need `periods` and one common unit_cell_length (the levels of `convergence` keep the dimensionless

@@ -33,7 +33,8 @@ def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
         problem = problem.scaled(cells)
         units, scaled = problem.units, problem.run
         battery = BatteryProblem(problem, cells, problem.effective_media(cells))
-        model, stack, found = battery.model(), battery.stack(), geometry(run, cells)
+        model, stack = battery.model(), battery.stack()
+        found = in_units.geometry(units, geometry(run, cells))
         facts = describe(model, stack, run.battery, units)
         with begin(run, out, opts, comm) as log:
             keeper = Checkpoints(run, out / "checkpoint", opts, comm, log, interrupt, units=units)
