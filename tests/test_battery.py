@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mpi4py import MPI
+from si import particles
 from wavy import NO_DOUBLE_LAYER, conserves, follow, simulate, wavy_run
 
 from dfx_homog.errors import BadInput, StoppedEarly
+from dfx_homog.models import in_units
 from dfx_homog.models.battery.model import BatteryModel
+from dfx_homog.parameters.twin import in_scales
 from dfx_homog.runfile import Run, require
 from dfx_homog.runoptions import RunOptions
-from dfx_homog.studies.battery import BatteryProblem
+from dfx_homog.studies.battery import BatteryProblem, describe
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import march
@@ -168,6 +172,36 @@ def test_wound_battery_and_chosen_steps() -> None:
     assert last["energy_error"] < 1e-10
 
 
+def test_in_si_the_scales_do_not_matter() -> None:
+    """A battery in SI with other scales than its own: the same numbers in SI, of the effective coefficients too."""
+    table = "cells=5, size=[2e-3, 3e-3], elements=[4, 2, 2], groups=[2, 1, 1], connection='parallel'"
+    more = "h={x1_low=200.0}, T_ambient={x1_low=290.0}, layers=[{thickness=2e-5, k=300.0, rho_cp=3e6}]"
+    run = particles(
+        f"battery={{{table}, {more}}}", "protocol.steps=[{current=20.0, duration=8.0}]", "output={}"
+    )
+    problem = Problem(MPI.COMM_SELF, run)
+    own = problem.scaled({})
+    assert own.twin is not None
+    other = in_scales(run, replace(own.twin.scales, c0=350.0, Phi0=0.3, i0=7.0, rho_cp0=9e5))
+    found = []
+    for twin in (own.twin, other):
+        battery_problem = BatteryProblem(replace(problem, run=twin.run, twin=twin), {}, {})
+        model, stack = battery_problem.model(), battery_problem.stack()
+        rows = follow(model, twin.run).rows
+        facts = describe(model, stack, run.battery, twin.si)
+        model.destroy()
+        found.append(([in_units.row(twin.si, row) for row in rows], facts))
+    (rows, facts), (others, same) = found
+    for row, theirs in zip(rows, others, strict=True):
+        for name in COLUMNS:
+            assert row[name] == pytest.approx(theirs[name], rel=1e-8), name
+    assert facts["K_batt"][1] == pytest.approx(same["K_batt"][1], rel=1e-12)
+    assert facts["theta_batt"] == pytest.approx(same["theta_batt"], rel=1e-12)
+    assert facts["volume"] == pytest.approx(5 * 1.8e-4 * 6e-6, rel=1e-12)
+    assert facts["K_batt"][1][1] == pytest.approx((14e-5 * 1.2 + 2e-5 * 0.3 + 2e-5 * 300) / 18e-5, rel=1e-12)
+    assert 290.0 < rows[-1]["T_min"] < rows[-1]["T_max"]
+
+
 def go(
     run: Run, folder: Path, comm: MPI.Intracomm, *, restart: bool = False, on_state: Callable | None = None
 ) -> March:
@@ -220,6 +254,13 @@ def test_refused(table: str, key: str, reason: str) -> None:
     assert key in str(caught.value) and reason in str(caught.value)
 
 
-def test_isothermal_run_has_no_battery() -> None:
-    with pytest.raises(BadInput, match=r"parameters\.isothermal"):
-        require(battery_run(COLD, "parameters.isothermal=true"), "homogenised")
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("parameters.isothermal=true", r"parameters\.isothermal"),
+        ("homogenised.dim=2", r"homogenised\.dim"),
+    ],
+)
+def test_cells_that_a_battery_cannot_have(override: str, key: str) -> None:
+    with pytest.raises(BadInput, match=key):
+        require(battery_run(COLD, override), "homogenised")

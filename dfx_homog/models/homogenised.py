@@ -232,15 +232,6 @@ class HomogenisedModel(TransientModel):
         """dV/di_app of the last step: how V answers to the current at its end. Collective."""
         return self._newton.voltage_slope()
 
-    def region_heat(self) -> FloatArray:
-        """(3,) heat that each region makes in the new state, per area of the collector. Collective."""
-        local = self.joule_heat().sum(axis=0)
-        for region, points in zip((0, 2), self._points, strict=True):
-            assert points.response is not None
-            local[region] += points.weights @ points.response.q
-        self.comm.Allreduce(MPI.IN_PLACE, local)
-        return local
-
     @property
     def rows(self) -> tuple[np.ndarray, int]:
         """Numbers of the meso nodes, from the negative collector on, and how many there are."""

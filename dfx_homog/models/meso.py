@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,7 @@ class MesoForms:
         N_e = transport.species_flux(D_L, mu_L, lam, c_e, phi_e, k["B"])
         i_e = transport.electrolyte_current(D_L, D_A, mu_L, mu_A, lam, c_e, phi_e, k["B"])
         joule_s, joule_e = heat.joule(lam, i_s, phi_s), heat.joule(lam, i_e, phi_e)
+        self._joule_terms = joule_s * v[TEMP] * dx(ELECTRODE) + joule_e * v[TEMP] * everywhere
         # Constants throughout, no numbers: all cases share one compilation
         tab = self._constant(1 / self.tab_area)
         F = (
@@ -141,8 +143,7 @@ class MesoForms:
             + transport.storage(k["theta"] * rate[TEMP], v[TEMP], everywhere)
             + transport.divergence(heat.conduction(k["K"], T), v[TEMP], everywhere)
             + self._heat_exchange(T, v[TEMP])
-            - joule_s * v[TEMP] * dx(ELECTRODE)
-            - joule_e * v[TEMP] * everywhere
+            - self._joule_terms
         )
         self.weak = F = self.per_area * F
         self.residual = _compat.compile_form(F)
@@ -214,10 +215,18 @@ class MesoForms:
         heat = cells.reshape(-1, 2)[space.dofmap.list[inside, 0]]
         return np.array([np.bincount(self.domain.region[inside], column, 3) for column in heat.T])
 
-    def _assemble(self, form: fem.Form) -> FloatArray:
+    @cached_property
+    def _joule_form(self) -> fem.Form:
+        return _compat.compile_form(self.per_area * self._joule_terms)
+
+    def joule_load(self) -> FloatArray:
+        """(nodes,) this rank's part of int q v_i for the Joule heat q of both phases."""
+        return self._assemble(self._joule_form, TEMP)
+
+    def _assemble(self, form: fem.Form, component: int = 0) -> FloatArray:
         out = np.zeros_like(self.u.x.array)
         _compat.assemble_vector(form, out)
-        return out.reshape(-1, 4)[:, 0].copy()
+        return out.reshape(-1, 4)[:, component].copy()
 
 
 def coefficients(medium: Any, *, separator: bool, dim: int = 1) -> MesoCoefficients:

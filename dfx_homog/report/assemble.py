@@ -7,6 +7,7 @@ from html import escape
 
 from dfx_homog.report import (
     sections,
+    sections_battery,
     sections_cell,
     sections_interface,
     sections_losses,
@@ -74,6 +75,8 @@ def _sections(study: Study, numbers: Numbered) -> list[str]:
         problem,
         coefficients,
         sections.voltage(study, numbers),
+        sections_battery.battery(study, numbers),
+        sections_battery.stacks(study, numbers),
         sections_losses.losses(study, numbers),
         sections.fields(study, numbers),
         sections_interface.interface(study, numbers),

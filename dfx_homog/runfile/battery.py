@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, model_validator
@@ -42,6 +43,16 @@ def _three(value: Any) -> tuple[int, ...]:
     return list_of(value, lambda v: whole_number_in(v, 1, LARGEST_COUNT), 3)
 
 
+def _doubling(value: Any) -> tuple[int, ...]:
+    levels: tuple[int, ...] = list_of(value, lambda v: whole_number_in(v, 1, LARGEST_COUNT))
+    if len(levels) < 2:
+        raise ValueError("one level has no order of convergence")
+    for coarse, fine in pairwise(levels):
+        if fine != 2 * coarse:
+            raise ValueError(f"{fine} is not twice {coarse}: eps must halve")
+    return levels
+
+
 Shape = Annotated[
     Literal["box", "cylinder", "mesh"],
     Allowed('"box", "cylinder" or "mesh"'),
@@ -72,6 +83,13 @@ Ambient = Annotated[
     float | dict[str, float],
     Allowed("a number for all faces, or a table of them by face"),
     PlainValidator(_ambient),
+]
+
+
+StackLevels = Annotated[
+    tuple[int, ...],
+    Allowed("a list of at least two whole numbers, each twice the one before"),
+    PlainValidator(_doubling),
 ]
 
 
@@ -130,6 +148,11 @@ class Battery(Table):
     layers: tuple[Layer, ...] = Field(
         default=(), description="layers of the repeating unit besides n, sep, p"
     )
+    levels: StackLevels | None = Field(
+        default=None,
+        description="`convergence`: numbers of cells of stacks with every cell resolved on the meso scale, which are "
+        "compared with the battery equation in direction 1",
+    )
     tolerance: Positive = Field(
         default=1e-10,
         description="relative change of T and of the electrical unknown in the last iteration of a step",
@@ -159,7 +182,18 @@ class Battery(Table):
             if self.shape == "cylinder" and self.elements[1] < 3:
                 raise wrong("elements.1", "a circumference has at least 3 elements")
             self._known_faces(BOX_FACES if self.shape == "box" else CYLINDER_FACES)
+        if self.levels is not None:
+            self._one_dimensional()
         return self
+
+    def _one_dimensional(self) -> None:
+        """The stacks of `levels` vary in direction 1 only."""
+        if self.shape != "box" or self.connection != "prescribed":
+            raise wrong(
+                "levels", 'are stacks of cells that carry the same current (allowed: "box", "prescribed")'
+            )
+        if not isinstance(self.h, dict) or any(self.h.get(face, 0.0) > 0.0 for face in BOX_FACES[2:]):
+            raise wrong("h", "stacks of `levels` are cooled at x1_low and x1_high only")
 
     def _known_faces(self, names: tuple[str, ...]) -> None:
         for key in ("h", "T_ambient"):

@@ -28,6 +28,11 @@ def require(run: Run, command: str) -> None:
 
     `cell` needs microstructures only; a coefficient that is missing leaves its tensor undefined.
     """
+    if command == "convergence" and run.battery is not None and run.battery.levels is not None:
+        require(run, "homogenised")
+        if run.homogenised.wall_law:
+            raise run.problem("homogenised.wall_law", "true is not for stacks of cells (allowed: false)")
+        return
     if command != "homogenised":
         _require_geometries(run, command)
     if command == "rve":
@@ -45,12 +50,20 @@ def require(run: Run, command: str) -> None:
         check_places(run, command, dim)
         if dims:
             check_diffusivity(run, dims[0])
-    if command == "homogenised" and run.battery is not None and run.parameters.isothermal:
-        raise run.problem("parameters.isothermal", "true leaves [battery] nothing to do (allowed: false)")
+    if command == "homogenised" and run.battery is not None:
+        _require_battery(run)
     if command in ("homogenised", "convergence"):
         _require_scalar_diffusivity(run)
         if run.homogenised.wall_law:
             _require_walls(run)
+
+
+def _require_battery(run: Run) -> None:
+    """Cells of a battery are lines at a temperature that the battery gives them."""
+    if run.parameters.isothermal:
+        raise run.problem("parameters.isothermal", "true leaves [battery] nothing to do (allowed: false)")
+    if meso_dimension(run) != 1:
+        raise run.problem("homogenised.dim", "the cells of [battery] have one meso dimension (allowed: 1)")
 
 
 def _require_walls(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -99,8 +99,8 @@ class BatteryProblem:
                     )
         return found
 
-    def cooling(self, domain: BatteryDomain) -> dict[str, Cooling]:
-        """Heat exchange of every face."""
+    def cooling(self, faces: Iterable[str]) -> dict[str, Cooling]:
+        """Heat exchange of faces."""
         table, usual = self.table, self.problem.run.parameters.T_ambient
 
         def of(given: Any, name: str, otherwise: float) -> float:
@@ -108,9 +108,7 @@ class BatteryProblem:
                 return float(given.get(name, otherwise))
             return otherwise if given is None else float(given)
 
-        return {
-            name: Cooling(of(table.h, name, 0.0), of(table.T_ambient, name, usual)) for name in domain.faces
-        }
+        return {name: Cooling(of(table.h, name, 0.0), of(table.T_ambient, name, usual)) for name in faces}
 
     def cell_model(self) -> HomogenisedModel:
         """The cell model of this rank alone, at prescribed temperature.
@@ -138,7 +136,7 @@ class BatteryProblem:
         if domain.groups > domain.cells:
             raise run.problem("battery.groups", f"{domain.groups} groups of {domain.cells} elements")
         heat = BatteryHeat(
-            domain, stack.K, stack.theta, self.cooling(domain), user_options=self.problem.petsc
+            domain, stack.K, stack.theta, self.cooling(domain.faces), user_options=self.problem.petsc
         )
         cells = CellModels(self.problem.comm, self.cell_model(), domain.groups)
         return BatteryModel(

@@ -143,7 +143,8 @@ def describe(run: Run) -> str:
         try:
             cells = problem.unit_cells()
             if models:
-                levels = run.convergence.periods if not reasons["convergence"] else ()
+                study = run.convergence if not reasons["convergence"] else None
+                levels = study.periods if study is not None else ()
                 domains = (run.cell.periods, *levels) if not reasons["resolved"] else ()
                 problem.check_paths(cells, *domains)
         except BadInput as error:
@@ -169,7 +170,9 @@ def describe(run: Run) -> str:
         lines.append(_describe_samples(run))
     if models:
         lines.append(_describe_time(run, step_count(run)))
-        lines += _describe_models(problem, cells, levels=not reasons["convergence"])
+        lines += _describe_models(
+            problem, cells, levels=not reasons["convergence"] and run.convergence is not None
+        )
         if run.battery is not None:
             lines.append(_describe_battery(run.battery))
     return "\n".join(lines)
@@ -183,6 +186,7 @@ def _describe_battery(table: Battery) -> str:
     return (
         f"battery: {table.shape} of {table.cells} cells, {math.prod(table.elements)} elements, {models} cell models, "
         f"{table.connection}"
+        + (f"; stacks of {', '.join(map(str, table.levels))} cells" if table.levels else "")
     )
 
 

@@ -28,11 +28,13 @@ from dfx_homog.studies.comparison import FIELDS, Comparison, Errors
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.march import march
 from dfx_homog.studies.meso_setup import dimension
+from dfx_homog.studies.orders import order
 from dfx_homog.studies.outcome import March, json_row
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.reference import MesoState, take_state
 from dfx_homog.studies.regions import geometry, left_out, lines
 from dfx_homog.studies.setup import Problem
+from dfx_homog.studies.stacks import run_stacks
 from dfx_homog.studies.stages import moments
 
 Json = dict[str, Any]
@@ -96,7 +98,13 @@ class Study:
 
 
 def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
-    """Homogenised once, resolved at every level, errors and orders; result.json, histories, report.html."""
+    """Homogenised once, resolved at every level, errors and orders; result.json, histories, report.html.
+
+    With battery.levels it is stacks of cells against the battery equation.
+    """
+    if run.battery is not None and run.battery.levels is not None:
+        run_stacks(run, out, opts)
+        return
     comm = MPI.COMM_WORLD
     start = time.perf_counter()
     with Interrupt(comm, opts) as interrupt:
@@ -325,13 +333,6 @@ def _largest(over_time: dict[int, Errors]) -> Errors:
         return max((v for v in found if v is not None), default=None)
 
     return {f: {n: worst(f, n) for n in next(iter(over_time.values()))[f]} for f in FIELDS}
-
-
-def order(coarse: float | None, fine: float | None) -> float | None:
-    """log2 of the ratio of two errors at delta and delta/2; None where an error is missing or zero."""
-    if not coarse or not fine:
-        return None
-    return float(np.log2(abs(coarse) / abs(fine)))
 
 
 def orders(levels: list[Json]) -> Json:

@@ -5,7 +5,7 @@ Mesh, forms, factorised particle problems and solver exist once a rank; a furthe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
+from dfx_homog.models.battery.cell_heat import region_heat
 from dfx_homog.models.cell_state import CellState, put_in, take_out
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.local_error import Quantity
@@ -104,22 +105,30 @@ class CellModels:
             cell.state = start.copy()
 
     def advance(
-        self, step: TimeStep, temperature: FloatArray, control: Control, *, slopes: bool
+        self,
+        step: TimeStep,
+        temperature: FloatArray,
+        control: Control,
+        *,
+        slopes: bool,
+        see: Callable[[int, HomogenisedModel], None] = lambda _group, _model: None,
     ) -> dict[str, FloatArray]:
         """One step of every cell model from its old state, at its group's temperature.
 
-        Newton's method starts at what the last trial of this step found. Returns OBSERVED, (groups,) each, on all
-        ranks; slope is dV/di, if asked for. Raises SolverFailure on all ranks. Collective.
+        temperature: (groups,), or (groups, nodes) at the local nodes of the cell model; see: called after each group's
+        step. Newton's method starts at what the last trial of this step found. Returns OBSERVED, (groups,) each, on
+        all ranks; slope is dV/di, if asked for. Raises SolverFailure on all ranks. Collective.
         """
         table = np.zeros((len(OBSERVED), self.groups))
         mine = TimeStep(step.index, step.time, step.dt, control, step.quotient, step.protocol_step)
 
         def work(cell: Cell, model: HomogenisedModel) -> None:
-            model.set_temperature(float(temperature[cell.group]))
+            model.set_temperature(temperature[cell.group])
             info = model.advance(mine)
             found = observed(model) | {"newton": float(info.newton)}
             found["slope"] = model.voltage_slope() if slopes else 0.0
             table[:, cell.group] = [found[name] for name in OBSERVED]
+            see(cell.group, model)
 
         self._each(work)
         self.comm.Allreduce(MPI.IN_PLACE, table)
@@ -217,7 +226,7 @@ def observed(model: HomogenisedModel) -> dict[str, float]:
     lambda int G C D d_t D.
     """
     balance = model.balance()
-    by_region = model.region_heat()
+    by_region = region_heat(model)
     thickness = [model.sum(weights.sum()) for weights in model.electrolyte_weights()]
     return standing(model) | {
         "heat": float(by_region.sum()),
