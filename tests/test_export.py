@@ -100,6 +100,11 @@ def test_file_under_the_run_stays_as_it_is(tmp_path: Path) -> None:
     n = found["Parameterisation"]["Negative electrode"]
     assert n["OCP [V]"] == own["Parameterisation"]["Negative electrode"]["OCP [V]"]
     assert n["Diffusivity [m2.s-1]"] == 1e-14  # the run file's
+    assert n["Reaction rate constant activation energy [J.mol-1]"] == 35000.0
+    cold = exported(tmp_path, "parameters.activation.G_n=0.0", bpx=True)["Parameterisation"][
+        "Negative electrode"
+    ]
+    assert cold["Reaction rate constant activation energy [J.mol-1]"] == 0.0
 
 
 def test_formulas_that_bpx_does_not_know_become_tables(tmp_path: Path) -> None:
@@ -119,7 +124,7 @@ def test_own_diffusivities_replace_the_electrolyte(tmp_path: Path) -> None:
 
 
 def test_stoichiometries_at_the_voltage_limits(tmp_path: Path) -> None:
-    values = cell_values(run_of(tmp_path), ENTRIES)
+    values = cell_values(run_of(tmp_path, "protocol.v_min=3.0"), ENTRIES)  # which ends the run, not the cell
     n, p = values.windows
     for x, y, limit in ((n[0], p[1], 2.5), (n[1], p[0], 4.2)):
         voltage = values.positive.ocp.numpy(c=y) - values.negative.ocp.numpy(c=x)

@@ -1,7 +1,8 @@
 """A cell as a BPX file (Battery Parameter eXchange, version 1).
 
-On top of a BPX file everything stays as it is there that the run file and its microstructures do not change. What the
-format has no word for is left out: film resistance, double layer, heat conduction of the regions.
+On top of a BPX file everything stays as it is there that the run file and its microstructures do not change. Of
+what the format has no word for, the double layer and the heat conduction of the regions are left out; beta other than
+1/2 is refused.
 """
 
 from __future__ import annotations
@@ -116,9 +117,12 @@ def _electrode(
             continue
         found[key] = _curve(curve.substitute("c", variable("x")), 1.0)
     energies = {"Diffusivity": e.E_D, "Reaction rate constant": e.E_G}
-    return found | {
-        f"{key} activation energy [J.mol-1]": energy for key, energy in energies.items() if energy
-    }
+    there = own.get(f"{name.title()} electrode", {})
+    for key, energy in energies.items():
+        entry = f"{key} activation energy [J.mol-1]"
+        if energy or there.get(entry):
+            found[entry] = energy
+    return found
 
 
 def _unchanged(curve: Expression, name: str, key: str, given: ParameterSet | None) -> bool:

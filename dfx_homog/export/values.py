@@ -156,9 +156,9 @@ def cell_values(run: Run, entries: Json) -> CellValues:
 
 
 def _limit(run: Run, key: str) -> float:
-    """v_min or v_max, of the run file or else of its set or BPX file."""
+    """v_min or v_max of the cell: of the set or BPX file, or else what ends the run."""
     own, theirs = getattr(run.protocol, key, None), getattr(run.given, key, None)
-    found = theirs if own is None else own
+    found = own if theirs is None else theirs
     if found is None:
         raise ValueError(f"needs {key} in [protocol]")
     return float(found)
