@@ -89,7 +89,7 @@ tetrahedra: the reaction takes place on the voxels' faces, whose area is too lar
 Formulas (D_s, ocp) are in c = c_s/c_max and the scaled temperature rise T (in SI: kelvin), with numbers,
 `+ - * / **`, brackets and `sin cos exp log tanh sqrt sign cosh`, `min(a, b)`, `max(a, b)`; level sets are in x, y, z
 and pi instead, heat exchange (h) in the time t, the place y1 (through the cell, from 0 to 1), y2, y3 (across) and pi.
-`homogenised` and `convergence` are one-dimensional and know t and y1 only. In SI t is in s; y1, y2, y3 stay in lengths
+`homogenised` in one dimension and `convergence` know t and y1 only. In SI t is in s; y1, y2, y3 stay in lengths
 of the cell.
 
 With `units = "SI"`: conductivities sigma_s, S in S/m, k_s, k_e, K in W/(m K), heat capacities rho_cp_s,
