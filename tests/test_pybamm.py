@@ -136,8 +136,8 @@ LAWS = ", ".join(f"{k}={v}" for k, v in {"D_L": ENERGY["D"], "D_A": ENERGY["D"],
 CASES: dict[str, tuple[Any, list[str], dict[str, Any]]] = {
     "1C": (FILE, [], {"times": [0.0, *TIMES]}),
     "heat": (HEAT, [], {"times": [0.0, *TIMES], "heat": True}),
-    # where the electrolyte runs dry the end depends on what a code does with the last of the salt: 1699.4 s here, at 2C,
-    # 1698.8 s there
+    # where the electrolyte runs dry the end depends on what a code does with the last of the salt: 1699.4 s here, at
+    # 2C, 1698.8 s there
     "2C": (
         FILE,
         [f"protocol.steps=[{{current={2 * RATE}, duration=1500.0}}]"],
