@@ -161,6 +161,9 @@ def test_in_space() -> None:
 
 @pytest.mark.mpi
 def test_strip_without_a_path() -> None:
+    twofold = layered("[0, 2]", 0.2)
+    with pytest.raises(BadInput, match="2 parts that do not meet"):
+        strips(MPI.COMM_WORLD, *twofold, h=0.2, order=1)
     closed = layered("[0, 1]", 0.2)
     across = solid('geometry = "laminate", normal = [1, 0], solid_fraction = 0.5', 0.2)
     closed[1] = f"microstructure.separator={across}"

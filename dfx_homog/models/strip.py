@@ -30,7 +30,8 @@ from petsc4py import PETSc
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import BadInput, SolverFailure
-from dfx_homog.microstructure.connectivity import Flags, connect
+from dfx_homog.microstructure.components import connected_components
+from dfx_homog.microstructure.connectivity import Flags, advances, connect
 from dfx_homog.microstructure.tiling import tile_mesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.effective import EffectiveMedium
@@ -111,6 +112,13 @@ class _Strip:
         self.nodes = self.space.dofmap.index_map.size_local + self.space.dofmap.index_map.num_ghosts
         self.keys = tiled.periodic_keys(tiled.node_ids(self.space.dofmap.list, self.nodes), across)
         self.x = self.space.tabulate_dof_coordinates()[: self.nodes, 0]
+        parts = connected_components(cells[SEPARATOR])
+        through = [p for p in parts if p.phase == ELECTROLYTE and advances(p.windings, lateral_periodic=True)]
+        if len(through) > 1:
+            raise BadInput(
+                f"homogenised.wall_law: the separator's electrolyte is {len(through)} parts that do not meet, each "
+                "with a potential of its own (allowed: false, or a separator whose pores are connected)"
+            )
         connected = connect(cells, counts, lateral, across)
         for name, (solid, pores) in zip(("negative", "separator", "positive"), connected.usable, strict=True):
             if not pores or (name != "separator" and not solid):
