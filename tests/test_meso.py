@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dolfinx import fem
 from meso_cell import TABS, B, K, S, meso_run
 from mpi4py import MPI
 from numpy.typing import ArrayLike
-from wavy import build, conserves, follow, largest_difference, simulate, wavy_run
+from wavy import QUICKSTART, build, conserves, follow, largest_difference, simulate, wavy_run
 
 from dfx_homog import _compat
 from dfx_homog.errors import BadInput
@@ -21,9 +22,12 @@ from dfx_homog.models import homogenised
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP, MesoCoefficients
 from dfx_homog.models.meso_domain import MesoBox, Side
-from dfx_homog.runfile import Run, require
+from dfx_homog.parameters.twin import dimensionless
+from dfx_homog.runfile import REGIONS, Run, load, require
+from dfx_homog.runoptions import RunOptions
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import TimeStep, euler
+from dfx_homog.studies.convergence import run_convergence
 
 COLUMNS = ("voltage", "T_mean", "T_max", "T_min", "c_e_min", "c_e_max", "soc_n", "soc_p", "plating_min")
 FULL: dict[str, Any] = {"S": S, "B": B, "K": K}
@@ -276,6 +280,49 @@ def test_iterations_stay_with_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
         most.append(max(row["krylov"] / max(row["newton"], 1) for row in simulate(run, "homogenised").rows))
     assert most[1] < 15
     assert most[1] <= most[0] + 3
+
+
+@pytest.mark.slow
+def test_the_limit_of_insulated_sides_with_off_diagonal_terms(tmp_path: Path) -> None:
+    """wavy-2d with a solid whose heat conduction is turned: two meso dimensions, chosen by themselves, and order 1."""
+    turned = [f"microstructure.{r}.k_s=[[6.0, 3.0], [3.0, 4.0]]" for r in ("negative", "positive")]
+    run = wavy_run(
+        *turned,
+        'cell.lateral="insulated"',
+        "cell.lateral_periods=[2]",
+        "convergence.periods=[[2,1,2],[4,2,4]]",
+        "parameters.T_initial=0.3",
+        "parameters.h_negative=4.0",
+        "parameters.h_positive=0.0",
+        "homogenised.elements=4",
+        "homogenised.lateral_elements=[6]",
+        h=0.15,
+        order=2,
+        steps=3,
+    )
+    run_convergence(run, tmp_path, RunOptions(tmp_path, quiet=True))
+    result = json.loads((tmp_path / "result.json").read_text())
+    coarse, fine = (level["errors"]["T"] for level in result["levels"])
+    assert 0.7 < result["orders"]["T"]["l2"][0] < 1.6
+    assert fine["h1_corrected"] < 0.75 * coarse["h1_corrected"]
+    assert fine["h1_corrected"] < 0.6 * fine["h1"]
+    assert abs(result["levels"][1]["voltage_error"]) < 0.7 * abs(result["levels"][0]["voltage_error"])
+
+
+def test_lengths_across_in_si() -> None:
+    """Metres over the thickness, as everything else of the twin."""
+    lengths = [
+        "cell.lateral_size=[3.456e-4]",
+        "cell.tab_positive=[[0.864e-4, 1.728e-4]]",
+        'cell.lateral="insulated"',
+    ]
+    run = load(QUICKSTART.with_name("dfn-lgm50.toml"), [*lengths, "parameters.h_lateral=5.0"])
+    require(run, "homogenised")
+    twin = dimensionless(run, dict.fromkeys(REGIONS, 1e6))
+    assert twin.run.cell.lateral_size == pytest.approx((2.0,))
+    assert twin.run.cell.tab_positive is not None
+    assert twin.run.cell.tab_positive[0] == pytest.approx((0.5, 1.0))
+    assert float(twin.run.parameters.h_lateral) == pytest.approx(5.0 / twin.scales.heat_exchange)
 
 
 def refused(run: Run) -> str:

@@ -16,16 +16,7 @@ from dfx_homog.models.history import Balance
 from dfx_homog.models.homogenised_interface import HomogenisedInterface
 from dfx_homog.models.local_error import Quantity
 from dfx_homog.models.losses import Walls
-from dfx_homog.models.meso import (
-    C_E,
-    GROUPS,
-    NAMES,
-    PHI_E,
-    PHI_S,
-    TEMP,
-    MesoCoefficients,
-    MesoForms,
-)
+from dfx_homog.models.meso import C_E, GROUPS, NAMES, PHI_E, PHI_S, TEMP, MesoCoefficients, MesoForms
 from dfx_homog.models.meso_domain import MesoDomain, Nodes
 from dfx_homog.models.meso_points import ElectrodePoints
 from dfx_homog.models.particle import ParticleProblems
@@ -372,27 +363,19 @@ class HomogenisedModel(TransientModel):
         return None
 
     def balance(self) -> Balance:
-        """Terms of the conservation laws; interface integrals are the particles' own, summed with Lobatto's weights."""
-        p, new, rate = self.physics, self.values, self.rates()
-        interface, work, capacitor = [], 0.0, 0.0
-        for points in self._points:
-            response, w = points.response, points.weights
-            assert response is not None
-            jump = new[points.nodes, PHI_S] - new[points.nodes, PHI_E]
-            interface.append(self.sum(w @ response.J))
-            # lambda Gh g (U - Pi) = lambda Gh g D - lambda Gh g (eta + Pi)
-            work += self.sum(w @ (p.lam * jump * response.faradaic - response.q))
-            capacitor += p.lam * self.sum(w @ (jump * (response.J - response.faradaic)))
-        uneven = 0.0 if self._uneven is None else self.sum(self._uneven @ new[:, PHI_S])
+        """Terms of the conservation laws; interface integrals are the particles' own, summed with nodal weights."""
+        uneven = 0.0 if self._uneven is None else self.sum(self._uneven @ self.values[:, PHI_S])
+        lam = self.physics.lam
+        n, p = ([self.sum(v) for v in points.balance(self.values, lam)] for points in self._points)
         return Balance(
             lithium=self.lithium(),
-            interface=(interface[0], interface[1]),
+            interface=(n[0], p[0]),
             heating=(
-                self.sum(self._w_heat @ rate[:, TEMP]),
+                self.sum(self._w_heat @ self.rates()[:, TEMP]),
                 self.sum(fem.assemble_scalar(self.forms.cooling)),
-                p.lam * (self.current * self.voltage + uneven),
-                work,
-                capacitor,
+                lam * (self.current * self.voltage + uneven),
+                n[1] + p[1],
+                n[2] + p[2],
             ),
         )
 

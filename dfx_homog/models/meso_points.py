@@ -53,6 +53,16 @@ class ElectrodePoints:
         rows[self.nodes, PHI_E] -= current
         rows[self.nodes, TEMP] -= self.weights * self.response.q
 
+    def balance(self, values: FloatArray, lam: float) -> tuple[float, float, float]:
+        """This rank's int J, lambda int Gh g (U - Pi) and lambda int G C D d_t D over the electrode, per |F|."""
+        assert self.response is not None
+        response, w = self.response, self.weights
+        jump = values[self.nodes, PHI_S] - values[self.nodes, PHI_E]
+        # lambda Gh g (U - Pi) = lambda Gh g D - lambda Gh g (eta + Pi)
+        work = float(w @ (lam * jump * response.faradaic - response.q))
+        capacitor = lam * float(w @ (jump * (response.J - response.faradaic)))
+        return float(w @ response.J), work, capacitor
+
     def add_jacobian(self, A: PETSc.Mat, layout: Layout) -> None:
         """Add the derivative of these terms to a matrix."""
         assert self.response is not None
