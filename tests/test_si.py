@@ -294,3 +294,16 @@ def test_thickness_without_units() -> None:
         load(quickstart, ["cell={thickness=[0.4,0.3,0.4]}"])
     with pytest.raises(BadInput, match=r"cell.periods: .*neither"):
         load(quickstart, ["cell={lateral_periods=[1]}"])
+
+
+def test_events_under_small_currents() -> None:
+    """A small current makes the unit of time 1e8 s; the end of the voltage step is found all the same."""
+    steps = "{current=1e-5, duration=1.0}, {voltage=3.7, duration=100.0, until='I<48'}"
+    found, units = solve(
+        particles(f"protocol.steps=[{steps}]", "output.times=[0.5]", "time.dt=1.0"), "homogenised"
+    )
+    assert units.scales is not None and units.scales.t0 > 1e8
+    last, before = found.rows[-1], found.rows[-2]
+    slope = (before["current"] - last["current"]) / (last["time"] - before["time"])
+    assert last["time"] < 90.0
+    assert 48.0 - 0.02 * slope < last["current"] < 48.0

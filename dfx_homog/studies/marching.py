@@ -18,7 +18,7 @@ from dfx_homog.models.history import MORE_COLUMNS, Ledger, Row
 from dfx_homog.models.marched import Marched
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
-from dfx_homog.solvers.events import EVENT_WIDTH, bracket_event
+from dfx_homog.solvers.events import bracket_event, event_width
 from dfx_homog.solvers.newton import SolveInfo
 from dfx_homog.solvers.timestepping import Quotient, TimeStep, euler, quotient
 from dfx_homog.studies.checkpoints import Checkpoints
@@ -207,16 +207,15 @@ class Marching:
             self.out.rejected += 1
             return self._excess()
 
+        width = event_width(self.run.time.dt)
         low, below, high, above = 0.0, 0.0, hop.step.dt, self._excess()
         if clock.time > clock.start:
             below = max(limit.excess(clock.observed) for limit in self.limits)
-        elif high > EVENT_WIDTH:
+        elif high > width:
             # just after a jump of what is applied: the old state does not tell on which side of the limit this one is
-            found = excess(EVENT_WIDTH)
-            low, below, high, above = (
-                (0.0, 0.0, EVENT_WIDTH, found) if found > 0 else (EVENT_WIDTH, found, high, above)
-            )
-        low, high = bracket_event(excess, low, below, high, above)
+            found = excess(width)
+            low, below, high, above = (0.0, 0.0, width, found) if found > 0 else (width, found, high, above)
+        low, high = bracket_event(excess, low, below, high, above, width)
         if last.step.dt != high:
             excess(high)
         observed = self.observe()
