@@ -28,7 +28,7 @@ from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
-from dfx_homog.solvers.presets import ERROR_ORIENTED, Options
+from dfx_homog.solvers.presets import ERROR_ORIENTED, NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
 
 ELECTRODES = ("negative", "positive")
@@ -128,19 +128,20 @@ class HomogenisedModel(TransientModel):
         order = tuple(field for group in GROUPS.values() for field in group)
         self.layout = build_layout(self.comm, self.keys, self.unknowns, self.fixed, order)
 
-    def solver(self, layout: Layout, prefix: str, newton: Options = ERROR_ORIENTED) -> NewtonSolver:
+    def solver(self, layout: Layout, prefix: str, newton: Options | None = None) -> NewtonSolver:
         """Newton solver with the particles condensed into residual and Jacobian."""
+        preset = "direct" if layout.global_size < SMALL else self.preset
         return NewtonSolver(
             layout,
             self.forms.u.x.array,
             self._residual,
             lambda A: self._jacobian(A, layout),
             GROUPS,
-            preset="direct" if layout.global_size < SMALL else self.preset,
+            preset=preset,
             prefix=prefix,
             atol=round_off(layout.global_size, self._largest_coefficient * self.domain.stiffness),
             user_options=self.user_options,
-            newton=newton,
+            newton=newton or (ERROR_ORIENTED if preset == "direct" else NEWTON),
             applied=self.applied(),
             bounds=self.bounds(),
             places=self.places(),
