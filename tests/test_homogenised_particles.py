@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 from wavy import (
+    QUICKSTART,
     assert_newton_is_quadratic,
     build,
     conserves,
@@ -15,7 +16,7 @@ from wavy import (
     wavy_run,
 )
 
-from dfx_homog.runfile import Run
+from dfx_homog.runfile import Run, load
 
 COLUMNS = ("voltage", "T_mean", "T_max", "c_e_min", "c_e_max", "soc_n", "soc_p")
 #: D_s of both electrodes: falls with c in one, rises in the other, and both rise with T.
@@ -85,3 +86,19 @@ def test_first_order_in_delta() -> None:
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
     assert (orders > 0.85).all(), orders
     assert (errors[-1] < 5e-3).all()
+
+
+SPHERE = "{{geometry='particle', {sizes}, phi_e=0.45, B=0.3, S=5.0, K=1.0, theta=1.2}}"
+BETWEEN = "{geometry='effective', phi_e=0.5, B=0.4, K=1.0, theta=1.0}"
+
+
+@pytest.mark.parametrize("D_s", [(), VARYING])
+@pytest.mark.parametrize(
+    "sizes",
+    ["radius=0.3", "radius=[0.1, 0.3, 0.5], fractions=[0.2, 0.5, 0.3]", "radius_mean=0.3, radius_std=0.1"],
+)
+def test_newton_converges_quadratically_with_spheres(D_s: tuple[str, ...], sizes: str) -> None:
+    sphere = SPHERE.format(sizes=sizes)
+    cells = [f"microstructure.{name}={sphere}" for name in ("negative", "positive")]
+    run = load(QUICKSTART, [*cells, f"microstructure.separator={BETWEEN}", *D_s])
+    assert_newton_is_quadratic(build(run, "homogenised"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import basix
 import numpy as np
 import pytest
+from mpi4py import MPI
 from test_particle import (
     A0,
     ELECTRODE,
@@ -24,11 +26,14 @@ from test_particle import (
 )
 from test_particle_geometry import slab
 
+from dfx_homog.microstructure.build import build_unit_cell
 from dfx_homog.models.particle import ParticleProblems
-from dfx_homog.models.particle_geometry import ParticleGeometry, particle_geometry
+from dfx_homog.models.particle_geometry import LARGEST_TRACE, ParticleGeometry, particle_geometry
+from dfx_homog.models.particle_steps import ConstantDiffusion
 from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.physics import Electrode, Tensor
+from dfx_homog.runfile import load
 
 TENSOR = ((0.6, 0.2), (0.2, 1.5))
 VARIES = replace(ELECTRODE, D_s=Expression.parse("(0.1 + 0.9*c**2)*(1 + 0.4*T)"), E_D=4.0)
@@ -291,3 +296,32 @@ def test_no_points() -> None:
     response = problems.evaluate(*[nothing] * 4)
     assert response.complaint() is None and response.dJ.shape == (0, 4)
     assert problems.finish_step().shape == (0, problems.geometry.M.shape[0])
+
+
+@pytest.mark.parametrize("D_s", ["0.6", "(0.1 + 0.9*c**2)*(1 + 0.4*T)"])
+def test_solid_in_space(D_s: str) -> None:
+    """Overlapping balls with 1070 nodes, 580 on Gamma, solved by GMRES: against condensation, or differences."""
+    run = load(Path(__file__).resolve().parents[1] / "runs" / "delta-3d.toml")
+    cell = build_unit_cell("negative", run.microstructure["negative"], MPI.COMM_SELF)
+    g = particle_geometry(cell, 2, 3, keep_elements=True)
+    assert len(g.trace) > LARGEST_TRACE
+    e = replace(ELECTRODE, D_s=Expression.parse(D_s))
+    problems, d_hist = begun(g, 3, e)
+    before, p = problems.c, scalars(3, spread=0.5)
+    response = problems.evaluate(*p)
+    assert response.complaint() is None
+    if e.constant_diffusivity:
+        condensed = ConstantDiffusion(g, problems._kernel, 0.6).begin(A0, before, A0 * before, d_hist)
+        expected = condensed.evaluate(np.ascontiguousarray(p.T))
+        for name in ("J", "faradaic", "q", "dJ", "dq"):
+            assert relative(getattr(response, name), getattr(expected, name)) < 1e-9
+        assert relative(problems.finish_step(), condensed.finish()) < 1e-11
+    else:
+        reference = differences(problems.evaluate, p)
+        for k in range(4):
+            assert response.dJ[:, k] == pytest.approx(reference[k, 0], rel=1e-7, abs=1e-8)
+            assert response.dq[:, k] == pytest.approx(reference[k, 1], rel=1e-7, abs=1e-8)
+        lithium = problems.lithium
+        problems.evaluate(*p)
+        problems.finish_step()
+        assert np.abs(A0 * (problems.lithium - lithium) + response.J).max() < 1e-12

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dfx_homog import _native
 from dfx_homog.errors import BadInput
-from dfx_homog.models.particle_geometry import Floats, ParticleGeometry
+from dfx_homog.models.particle_geometry import LARGEST_TRACE, Floats, ParticleGeometry
 from dfx_homog.models.particle_steps import ConstantDiffusion, Diffusion, Step, VariableDiffusion
 from dfx_homog.parameters.physics import Electrode
 
@@ -119,6 +119,7 @@ class ParticleProblems:
             D_s = 1.0 if isinstance(e.D_s, tuple) else float(e.D_s.numpy(c=0.0, T=0.0))
             if not D_s > 0.0:
                 raise BadInput(f"{key}.D_s = {D_s:g}: must be positive")
+        if e.constant_diffusivity and len(geometry.trace) <= LARGEST_TRACE:
             self._diffusion = ConstantDiffusion(geometry, self._kernel, D_s)
         else:
             self._diffusion = VariableDiffusion(geometry, self._kernel, e)

@@ -22,6 +22,8 @@ from dfx_homog.parameters.physics import Tensor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+#: Nodes on Gamma beyond which the dense matrices of the condensation are dearer than the whole solid, sparse.
+LARGEST_TRACE = 400
 SIMPLEX = {1: basix.CellType.interval, 2: basix.CellType.triangle, 3: basix.CellType.tetrahedron}
 
 
@@ -66,7 +68,7 @@ class ParticleGeometry:
     shape       (nq, npf) basis functions of a facet at its quadrature points
     weights     (nf, nq) quadrature weights times the facet's Jacobian
     tensor      (d, d) diffusivity that K carries, None for a scalar D_s, which it does not
-    elements    of the solid, for a diffusivity that depends on c; None if they were not asked for
+    elements    of the solid, for a diffusivity that depends on c or T, or very many nodes on Gamma; None if not kept
     """
 
     name: str
@@ -144,7 +146,7 @@ def particle_geometry(
         shape=shape,
         weights=np.ascontiguousarray(metric(tangents) * reference),
         tensor=tensor,
-        elements=elements if keep_elements else None,
+        elements=elements if keep_elements or len(trace) > LARGEST_TRACE else None,
     )
 
 

@@ -2,12 +2,13 @@
 
 With d_t c = a0 c - h, R_i = int_Gamma j phi_i dA and p = (Phi_s, Phi_e, c_e, T):
 
-constant D_s      (a0 M + D_s K) c = M h - R(c on Gamma; p), linear and the same at all points: with A = a0 M + D_s K,
+constant D_s      (up to LARGEST_TRACE nodes on Gamma)
+                  (a0 M + D_s K) c = M h - R(c on Gamma; p), linear and the same at all points: with A = a0 M + D_s K,
                   c* = A^-1 M h and S = (A^-1) on Gamma x Gamma it condenses exactly to the nodes of Gamma,
                       S^-1 (x - c*) + R(x; p) = 0,
                   S^-1 symmetric positive definite and shared by all points.
-D_s(c, T)         a0 M d + int D_s(c, T) grad c . grad phi_i + R(c on Gamma; p) = 0, c = h/a0 + d, for all nodes of the
-                  solid, `width` points at a time with factors of one sparse pattern.
+otherwise         a0 M d + int D_s(c, T) grad c . grad phi_i + R(c on Gamma; p) = 0, c = h/a0 + d, for all nodes of the
+                  solid, eight points at a time with one sparse pattern.
 
 The native kernels solve by Newton's method and differentiate the maps p -> J, q exactly. Nothing here is collective.
 """
@@ -156,7 +157,7 @@ class _CondensedStep:
 
 
 class VariableDiffusion:
-    """D_s depends on c or T: Newton's method for all nodes of the solid."""
+    """D_s(c, T), or a solid of very many nodes on Gamma: Newton's method for all nodes of the solid."""
 
     def __init__(
         self, geometry: ParticleGeometry, kernel: _native.ParticleKernel, electrode: Electrode
@@ -164,7 +165,9 @@ class VariableDiffusion:
         """Raises ValueError for a geometry without elements."""
         elements, D_s = geometry.elements, electrode.D_s
         if elements is None:
-            raise ValueError("a diffusivity in c or T needs a geometry with its elements")
+            raise ValueError(
+                "a diffusivity in c or T, or many nodes on Gamma, need a geometry with its elements"
+            )
         formula = constant(1.0) if isinstance(D_s, tuple) else D_s
         ops, args = formula.program(("c", "T"))
         self.kernel = _native.VariableDiffusion(

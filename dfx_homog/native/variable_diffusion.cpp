@@ -19,7 +19,7 @@ struct VariableDiffusion::Batch
   Batch(const VariableDiffusion& v, double step)
       : a0(step), n(v.nodes()), d(width, n), c0(width, n), c(width, n), F(width, n), dx(width, n), from(width, n),
         surface_c(width, v._surface.quadrature_points), slope(width, v._surface.quadrature_points),
-        values(width, v._mass.size()), lu(v._pattern)
+        values(width, v._mass.size()), solver(v._pattern)
   {
     if (v._diffusivity.depends_on_c)
     {
@@ -38,7 +38,7 @@ struct VariableDiffusion::Batch
   Field D, D_c, D_T;      // at those of the solid, or one for all
   Field gradient;         // there: sqrt(weight) L^T grad c
   Field values;           // of the Jacobian
-  BatchLU lu;
+  BatchSolver solver;
   MesoPoint<Pack> point{};
   std::unique_ptr<Law<Pack>> law;
   Pack norm;
@@ -247,13 +247,13 @@ void VariableDiffusion::factorise(Batch& b) const
       for (Eigen::Index i = 0; i < k; ++i)
         for (Eigen::Index j = 0; j < k; ++j)
           b.values.col(position[i * k + j]) += (_surface.shape(q, i) * _surface.shape(q, j)) * b.slope.col(at);
-  b.lu.factorise(b.values);
+  b.solver.set(b.values);
 }
 
 /// Newton update b.dx, and its size as in `ParticleKernel::update`, the distances to 0 and c_max being those on Gamma.
 VariableDiffusion::Update VariableDiffusion::update(Batch& b) const
 {
-  b.lu.solve(b.values, -b.F, b.dx);
+  b.solver.solve(-b.F, b.dx);
   constexpr double rounding = 4.0 * std::numeric_limits<double>::epsilon();
   Pack relative = -infinite(), outward = -infinite();
   Eigen::Index at = 0;
@@ -429,10 +429,10 @@ void VariableDiffusion::respond(Batch& b, FieldSolution& out, Eigen::Index first
     }
   add_temperature(b, F_T);
   Field d_Phi, d_ce, d_T;
-  b.lu.solve(b.values, -b.F, b.dx);
-  b.lu.solve(b.values, -F_Phi, d_Phi);
-  b.lu.solve(b.values, -F_ce, d_ce);
-  b.lu.solve(b.values, -F_T, d_T);
+  b.solver.solve(-b.F, b.dx);
+  b.solver.solve(-F_Phi, d_Phi);
+  b.solver.solve(-F_ce, d_ce);
+  b.solver.solve(-F_T, d_T);
   b.d += b.dx;
   const auto total = [&](const Field& x)
   { return Pack((x.matrix() * (-b.a0 * _volume).matrix()).array()); };

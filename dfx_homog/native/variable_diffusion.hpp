@@ -10,7 +10,6 @@
 namespace dfx_homog
 {
 using CellMap = Eigen::Array<std::int32_t, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using Mask = Eigen::Array<bool, width, 1>;
 
 /// The solid's elements: nodes of every cell (nc, k), shape values (nq, k), weights with Jacobian (nc, nq), and
 /// slopes (nc, nq k d), row by row: sqrt(weight) L^T grad phi_k with A = L L^T the constant tensor of the diffusivity.
