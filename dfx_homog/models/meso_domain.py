@@ -21,7 +21,7 @@ Facets = npt.NDArray[np.int32]
 Box = tuple[tuple[float, float], ...]  # an interval in each lateral direction
 CELLS = {1: "interval", 2: "quadrilateral", 3: "hexahedron"}
 #: Work of an element of the separator over that of one of an electrode, whose nodes have particles.
-SEPARATOR_WORK = 0.1
+SEPARATOR_WORK = 0.02
 
 
 class MesoDomain(ABC):

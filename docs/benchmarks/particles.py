@@ -1,0 +1,136 @@
+"""Particle problems: time and memory against points times particle unknowns, and how ranks share them.
+
+    ./dfx exec python docs/benchmarks/particles.py
+    ./dfx -n 2 exec python docs/benchmarks/particles.py
+    ./dfx exec python docs/benchmarks/particles.py memory
+
+Each case takes STEPS time steps of the homogenised model of the quickstart problem. Seconds are those that the slowest
+rank spends in its particle problems, over solutions and all points; bytes are by how much the largest memory of a
+process grows from one number of points to the next, over particle unknowns. Writes tables in markdown.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+from dfx_homog.runfile import load
+from dfx_homog.solvers.control import Control
+from dfx_homog.solvers.timestepping import TimeStep, euler
+from dfx_homog.studies.setup import Problem
+
+QUICKSTART = Path(__file__).resolve().parents[2] / "runs" / "quickstart.toml"
+SPHERES = "{{geometry='particle', {sizes}, phi_e=0.45, B=0.3, S=5.0, K=1.0, theta=1.2}}"
+SEPARATOR = "microstructure.separator={geometry='effective', phi_e=0.5, B=0.4, K=1.0, theta=1.0}"
+VARYING = [f"parameters.{name}.D_s='(0.3 + 0.9*(1 - c)**2)*(1 + 0.2*T)'" for name in ("negative", "positive")]
+STEPS = 4
+
+
+def spheres(sizes: str) -> list[str]:
+    sphere = SPHERES.format(sizes=sizes)
+    return [SEPARATOR, *(f"microstructure.{name}={sphere}" for name in ("negative", "positive"))]
+
+
+CASES = {
+    "one sphere": (spheres("radius=0.3"), (20, 80, 320)),
+    "one sphere, D_s(c, T)": ([*spheres("radius=0.3"), *VARYING], (20, 80, 320)),
+    "20 sizes": (spheres("radius_mean=0.3, radius_std=0.1, sizes=20"), (20, 80, 320)),
+    "20 sizes, D_s(c, T)": ([*spheres("radius_mean=0.3, radius_std=0.1, sizes=20"), *VARYING], (20, 80, 320)),
+    "wavy cell": ([], (20, 80, 320)),
+    "wavy cell, D_s(c, T)": (VARYING, (20, 80)),
+}
+
+
+def timed(particles: Any, seconds: list[float]) -> None:
+    """Let the parts of a step of these particle problems add their times to seconds[0], and count solutions in [1]."""
+
+    def clocked(call: Callable[..., Any], solution: bool) -> Callable[..., Any]:
+        def wrapped(*args: Any) -> Any:
+            start = time.process_time()
+            out = call(*args)
+            seconds[0] += time.process_time() - start
+            seconds[1] += solution
+            return out
+
+        return wrapped
+
+    for name in ("begin_step", "evaluate", "finish_step"):
+        setattr(particles, name, clocked(getattr(particles, name), name == "evaluate"))
+
+
+def measure(overrides: list[str], elements: int) -> tuple[int, int, float, list[int]]:
+    """Points, unknowns of all particles, seconds a point and solution, and points of the ranks."""
+    comm = MPI.COMM_WORLD
+    problem = Problem(comm, load(QUICKSTART, [*overrides, f"homogenised.elements={elements}"]))
+    cells = problem.unit_cells()
+    model = problem.homogenised(cells, problem.effective_media(cells))
+    current = Control("current", 0.2)
+    model.switch_on(current)
+    clocks = [[0.0, 0.0] for _ in model.points]
+    for points, clock in zip(model.points, clocks, strict=True):
+        timed(points.particles, clock)
+    for step in range(STEPS):
+        model.advance(TimeStep(step, 0.02 * (step + 1), 0.02, current, euler(0.02), 0))
+        model.accept()
+    own = sum(len(p.nodes) for p in model.points), sum(p.particles.c.size for p in model.points)
+    shares = comm.allgather(own)
+    total, unknowns = (sum(share[i] for share in shares) for i in (0, 1))
+    solutions = comm.allreduce(max(clock[1] for clock in clocks), MPI.MAX)
+    slowest = comm.allreduce(sum(clock[0] for clock in clocks), MPI.MAX)
+    model.destroy()
+    return total, unknowns, slowest / (solutions * total), [share[0] for share in shares]
+
+
+def peak(name: str, elements: int) -> int:
+    """Most bytes in memory of a process that does one case."""
+    words = [sys.executable, __file__, name, str(elements)]
+    return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def table() -> None:
+    """Times of all cases, on any number of ranks."""
+    comm = MPI.COMM_WORLD
+    rows = [f"Command: `./dfx -n {comm.size} exec python docs/benchmarks/particles.py`.", ""]
+    rows.append("| particles | unknowns a point | points | microseconds a point | points of ranks |")
+    rows.append("| --- | --- | --- | --- | --- |")
+    for name, (overrides, sizes) in CASES.items():
+        for elements in sizes:
+            points, unknowns, seconds, shares = measure(overrides, elements)
+            where = ", ".join(map(str, shares))
+            rows.append(f"| {name} | {unknowns / points:.0f} | {points} | {1e6 * seconds:.1f} | {where} |")
+    if comm.rank == 0:
+        print("\n".join(rows))
+
+
+def memory() -> None:
+    """Bytes that points add, over their unknowns: between the smallest, the middle and the largest number of points."""
+    rows = ["| particles | bytes an unknown |", "| --- | --- |"]
+    for name, (overrides, sizes) in CASES.items():
+        peaks = [peak(name, elements) for elements in sizes]
+        unknowns = [measure(overrides, 1)[1] / 6 * 2 * (2 * elements + 1) for elements in sizes]
+        slopes = [
+            (b - a) / (n - m) for a, b, m, n in zip(peaks, peaks[1:], unknowns, unknowns[1:], strict=False)
+        ]
+        rows.append(f"| {name} | {', '.join(f'{slope:.0f}' for slope in slopes)} |")
+    print("\n".join(rows))
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        measure(CASES[sys.argv[1]][0], int(sys.argv[2]))
+        print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    elif sys.argv[1:] == ["memory"]:
+        memory()
+    else:
+        table()
+
+
+if __name__ == "__main__":
+    main()
