@@ -1,19 +1,14 @@
-"""Particle problems: time and memory against points times particle unknowns, and how ranks share them.
+"""Particle problems: time against points and particle unknowns, and how ranks share the points.
 
     ./dfx exec python docs/benchmarks/particles.py
     ./dfx -n 2 exec python docs/benchmarks/particles.py
-    ./dfx exec python docs/benchmarks/particles.py memory
 
 Each case takes STEPS time steps of the homogenised model of the quickstart problem. Seconds are those that the slowest
-rank spends in its particle problems, over solutions and all points; bytes are by how much the largest memory of a
-process grows from one number of points to the next, over particle unknowns. Writes tables in markdown.
+rank spends in its particle problems, over solutions and all points. Writes a table in markdown.
 """
 
 from __future__ import annotations
 
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,12 +83,6 @@ def measure(overrides: list[str], elements: int) -> tuple[int, int, float, list[
     return total, unknowns, slowest / (solutions * total), [share[0] for share in shares]
 
 
-def peak(name: str, elements: int) -> int:
-    """Most bytes in memory of a process that does one case."""
-    words = [sys.executable, __file__, name, str(elements)]
-    return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
 def table() -> None:
     """Times of all cases, on any number of ranks."""
     comm = MPI.COMM_WORLD
@@ -109,28 +98,5 @@ def table() -> None:
         print("\n".join(rows))
 
 
-def memory() -> None:
-    """Bytes that points add, over their unknowns: between the smallest, the middle and the largest number of points."""
-    rows = ["| particles | bytes an unknown |", "| --- | --- |"]
-    for name, (overrides, sizes) in CASES.items():
-        peaks = [peak(name, elements) for elements in sizes]
-        unknowns = [measure(overrides, 1)[1] / 6 * 2 * (2 * elements + 1) for elements in sizes]
-        slopes = [
-            (b - a) / (n - m) for a, b, m, n in zip(peaks, peaks[1:], unknowns, unknowns[1:], strict=False)
-        ]
-        rows.append(f"| {name} | {', '.join(f'{slope:.0f}' for slope in slopes)} |")
-    print("\n".join(rows))
-
-
-def main() -> None:
-    if len(sys.argv) == 3:
-        measure(CASES[sys.argv[1]][0], int(sys.argv[2]))
-        print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    elif sys.argv[1:] == ["memory"]:
-        memory()
-    else:
-        table()
-
-
 if __name__ == "__main__":
-    main()
+    table()
