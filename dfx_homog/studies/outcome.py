@@ -60,7 +60,7 @@ class March:
             "energy_error": max((r["energy_error"] for r in steps), default=0.0),
             "newton_max": max((int(r["newton"]) for r in steps), default=0),
             "krylov_max": max(self.krylov, default=0),
-            "krylov_mean": sum(self.krylov) / max(len(self.krylov), 1),
+            "krylov_mean": sum(self.krylov) / max(sum(r["newton"] for r in steps), 1),
             "rejected": self.rejected,
         }
 
