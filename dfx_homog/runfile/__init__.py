@@ -8,10 +8,11 @@ run.to_toml()                     the complete input with defaults
 from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
 from dfx_homog.runfile.load import load
 from dfx_homog.runfile.microstructure import Microstructure
-from dfx_homog.runfile.models import ELECTRODES, REGIONS, Electrode, Parameters, Run, Rve
+from dfx_homog.runfile.models import ELECTRODES, REGIONS, Electrode, Parameters, Run
 from dfx_homog.runfile.plane import Checkerboard, Disks, Electrolyte, Ellipse, Laminate, Wavy
 from dfx_homog.runfile.require import COMMANDS, LATER_COMMANDS, require, suited_to
 from dfx_homog.runfile.solid3d import Ellipsoid, LevelSet, MeshFile, RandomSpheres, Spheres
+from dfx_homog.runfile.studies import Rve
 from dfx_homog.runfile.voxels import GaussianField, Image
 
 __all__ = [

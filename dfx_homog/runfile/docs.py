@@ -14,20 +14,11 @@ from dfx_homog.runfile.given import Given
 from dfx_homog.runfile.materials import Activation
 from dfx_homog.runfile.messages import allowed, keys_of, tables_of
 from dfx_homog.runfile.microstructure import Meshed, Microstructure, OnMesh, OnVoxels, SolidOnMesh
-from dfx_homog.runfile.models import (
-    Cell,
-    Checkpoint,
-    Convergence,
-    Electrode,
-    Homogenised,
-    Parameters,
-    Run,
-    Rve,
-    Solver,
-)
+from dfx_homog.runfile.models import Cell, Electrode, Parameters, Run
 from dfx_homog.runfile.parameters_si import ActivationSI, ElectrodeSI, ParametersSI
 from dfx_homog.runfile.protocol import Output, Protocol, Step, Time
 from dfx_homog.runfile.source import Source
+from dfx_homog.runfile.studies import Checkpoint, Convergence, Homogenised, Rve, Solver
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.voxels import STEPS
 

@@ -1,10 +1,9 @@
-"""Tables of the run file apart from the microstructures, and the run file as a whole."""
+"""Tables of the run file on the battery cell and its parameters, and the run file as a whole."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
@@ -27,41 +26,29 @@ from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
 from dfx_homog.runfile.materials import Activation, check_curves
 from dfx_homog.runfile.parameters_si import ParametersSI
 from dfx_homog.runfile.protocol import Output, Protocol, Time
+from dfx_homog.runfile.studies import Checkpoint, Convergence, Homogenised, Rve, Solver
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.types import (
-    Accuracy,
     BelowCapacity,
-    Conditions,
     Cooling,
-    Count,
     Flag,
     Formula,
     Fraction,
-    Grading,
     Lateral,
-    LateralElements,
     LateralPeriods,
     LateralSize,
-    Levels,
-    MesoDimension,
-    MesoOrder,
     NotNegative,
     Number,
     Overpotential,
     Periods,
     Positive,
-    Preset,
-    Quantity,
-    Ranks,
     ReversibleHeat,
-    Sizes,
     Tab,
     Thickness,
     UnitsNone,
-    VoxelMethod,
     number_in,
 )
-from dfx_homog.runfile.types_cells import Diffusivity, MeshFileName
+from dfx_homog.runfile.types_cells import Diffusivity
 
 REGIONS = ("negative", "separator", "positive")
 ELECTRODES = ("negative", "positive")
@@ -206,96 +193,6 @@ def _units(table: Any) -> str:
 AnyParameters = Annotated[
     Annotated[Parameters, Tag("dimensionless")] | Annotated[ParametersSI, Tag("SI")], Discriminator(_units)
 ]
-
-
-class Solver(Table):
-    """[solver]"""
-
-    preset: Preset = Field(
-        default="iterative", description="Krylov method with multigrid, or a direct factorisation"
-    )
-    voxels: VoxelMethod = Field(
-        default="multigrid",
-        description="cell problems on voxels: matrix-free multigrid, or algebraic multigrid on the assembled matrix, "
-        "slower and larger, to compare",
-    )
-
-
-class Homogenised(Table):
-    """[homogenised]"""
-
-    elements: Count = Field(default=20, description="meso elements per region")
-    dim: MesoDimension | None = Field(
-        default=None,
-        description="meso dimensions; default: 1 where that is exact, else those of the unit cells",
-    )
-    order: MesoOrder | None = Field(
-        default=None, description="polynomial order of the meso elements; default: 2, on a mesh file 1"
-    )
-    lateral_elements: LateralElements | None = Field(
-        default=None,
-        description="meso elements across, one entry for each lateral direction; default: 10 each",
-    )
-    lateral_grading: Grading = Field(
-        default=1.0, description="longest element across over those at the ends of tabs"
-    )
-    mesh: MeshFileName | None = Field(
-        default=None,
-        description="a mesh file of gmsh in place of a box, with physical groups negative, separator, positive, "
-        "negative_tab, positive_tab",
-    )
-    wall_law: Flag = Field(
-        default=False,
-        description="excess resistances of separator and collector faces from strip problems; needs unit cells in all "
-        "regions, dim = 1",
-    )
-
-
-class Convergence(Table):
-    """[convergence]"""
-
-    periods: Levels = Field(description="cell.periods of each level, coarse to fine")
-
-    @field_validator("periods")
-    @classmethod
-    def _halves(cls, levels: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
-        if len(levels) < 2:
-            raise ValueError("one level has no order of convergence")
-        for coarse, fine in pairwise(levels):
-            if fine != tuple(2 * n for n in coarse):
-                raise ValueError(
-                    f"{list(fine)} is not twice {list(coarse)}: delta must halve, the ratio stay"
-                )
-        return levels
-
-
-class Rve(Table):
-    """[rve]: apparent tensors against sample size, under several boundary conditions, over an ensemble."""
-
-    quantity: Quantity = Field(default="B", description="the tensor")
-    sizes: Sizes = Field(
-        description="edges of the samples: fractions of an image's edge; unit cells of a mesh; multiples of the "
-        "edge of a random medium"
-    )
-    realisations: Count = Field(
-        default=1, description="samples of each size: places in an image, seeds of a random medium"
-    )
-    conditions: Conditions = Field(
-        default=("periodic",),
-        description="conditions on the samples' faces: PBC, KUBC (potential), SUBC (flux), fixed ends with "
-        "insulated sides",
-    )
-    accuracy: Accuracy = Field(
-        default=0.05, description="relative error of one sample for which the RVE size is estimated"
-    )
-    ranks_per_sample: Ranks = Field(default=0, description="ranks that solve one sample together; 0: chosen")
-
-
-class Checkpoint(Table):
-    """[checkpoint]: when the state is written; a run that is stopped or ends writes it in any case."""
-
-    every: Count | None = Field(default=None, description="time steps between checkpoints")
-    wall_minutes: Positive = Field(default=10.0, description="minutes between checkpoints at most")
 
 
 class Run(Table):
