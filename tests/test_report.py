@@ -268,6 +268,22 @@ def test_single_run(tmp_path: Path, model: str) -> None:
     assert len(pictures(text)) == 4
 
 
+def test_rounding_in_a_rest_is_no_charge_error(tmp_path: Path) -> None:
+    """Charge is reported over the largest current so far, where the history has it."""
+    history(tmp_path / "history.csv", 0.0, steps=2)
+    rows = (tmp_path / "history.csv").read_text().splitlines()
+    values = [row.split(",") for row in rows]
+    charge = values[0].index("charge_error")
+    values[-1][charge] = "0.3"
+    for run, expected in ((None, 0.3), (["charge_error_run", "0", "1e-15", "2e-15"], 2e-15)):
+        lines = values if run is None else [[*row, more] for row, more in zip(values, run, strict=True)]
+        (tmp_path / "history.csv").write_text("\n".join(",".join(row) for row in lines) + "\n")
+        (tmp_path / "run.toml").write_text(RUN)
+        found = load(tmp_path).homogenised
+        assert found is not None
+        assert found.largest_error("charge") == expected
+
+
 def test_no_solver_needed(finished: Path, tmp_path: Path) -> None:
     """The report runs where no solver is installed."""
     code = (

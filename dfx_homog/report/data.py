@@ -38,6 +38,11 @@ MICROMETRES = 1e6  # per metre
 REGIONS = ("negative", "separator", "positive")
 
 
+def _largest(column: Array) -> float | None:
+    known = column[1:][np.isfinite(column[1:])]
+    return float(known.max()) if len(known) else None
+
+
 @dataclass(eq=False)
 class History:
     """history.csv as columns; `label` is plain text such as "δ = 1/5"."""
@@ -48,6 +53,14 @@ class History:
     def __getitem__(self, name: str) -> Array:
         """A column, all nan if the file has none of that name."""
         return self.columns.get(name, np.full(self.rows, np.nan))
+
+    def conservation(self, name: str) -> Array:
+        """Relative error of "lithium", "charge" or "energy"; of charge over the largest current so far, if known.
+
+        Relative to a current that is switched off it would be rounding over nothing.
+        """
+        run = f"{name}_error_run"
+        return self[run if run in self.columns else f"{name}_error"]
 
     @property
     def rows(self) -> int:
@@ -60,9 +73,11 @@ class History:
 
     def largest(self, name: str) -> float | None:
         """Largest finite value after the first row, None if there is none."""
-        values = self[name][1:]
-        values = values[np.isfinite(values)]
-        return float(values.max()) if len(values) else None
+        return _largest(self[name])
+
+    def largest_error(self, name: str) -> float | None:
+        """Largest of `conservation` after the first row, None if there is none."""
+        return _largest(self.conservation(name))
 
     def krylov_per_newton(self) -> Array:
         """Mean Krylov iterations of one Newton step, for every time step."""

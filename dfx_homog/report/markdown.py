@@ -59,7 +59,7 @@ def extrapolation(result: dict[str, Any]) -> str:
 
 def conservation(result: dict[str, Any]) -> str:
     """Largest conservation errors and iteration counts."""
-    keys = ("lithium_error", "charge_error", "energy_error")
+    keys = ("lithium_error", "charge_error_run", "energy_error")
     runs = [("homogenised", result["homogenised"])]
     runs += [(f"resolved, N = {_cells(level)}", level) for level in result["levels"]]
     rows = []

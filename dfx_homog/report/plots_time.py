@@ -177,7 +177,7 @@ def conservation(study: Study) -> str | None:
     top = 1e-12
     for ax, name, limit in zip(axes, ("lithium", "charge", "energy"), (1e-10, 1e-10, 1e-8), strict=True):
         for history, colour, dash in drawn:
-            values = history[f"{name}_error"][1:]
+            values = history.conservation(name)[1:]
             ax.semilogy(
                 history["time"][1:], np.maximum(values, 1e-17), color=colour, linestyle=dash, linewidth=1.1
             )
@@ -195,7 +195,7 @@ def conservation(study: Study) -> str | None:
             fontsize=7.5,
         )
         ax.set(xlabel=study.label(TIME, "time"), title=name.capitalize())
-        if np.isnan(drawn[0][0][f"{name}_error"][1:]).all():
+        if np.isnan(drawn[0][0].conservation(name)[1:]).all():
             ax.text(0.5, 0.5, "does not apply", transform=ax.transAxes, ha="center", color="#777777")
     axes[0].set(ylabel="relative error", ylim=(5e-18, max(1e-7, 10 * top)))
     legend_of_models(fig, drawn)

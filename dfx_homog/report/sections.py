@@ -181,8 +181,8 @@ def conservation(study: Study, numbers: Numbered) -> str:
         "conservation",
         "Conservation",
         "<p>Lithium: largest drift of the inventories of solid and electrolyte over the initial ones. "
-        "Charge: interfacial current of an electrode minus the applied one, relative. Energy: residual of "
-        "the identity between stored, lost, electrical and chemical power over its largest term so far. "
+        "Charge: interfacial current of an electrode minus the applied one, over the largest so far. Energy: "
+        "residual of the identity between stored, lost, electrical and chemical power over its largest term so far. "
         "All three hold exactly for the discrete equations; what is left is the solver’s tolerance and "
         "rounding.</p>",
         numbers.figure(

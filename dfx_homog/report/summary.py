@@ -151,7 +151,7 @@ def _last_pair(study: Study) -> str:
 
 def _quality(study: Study) -> list[tuple[str, str]]:
     """Conservation and solver, worst of all models."""
-    errors = [h.largest(f"{n}_error") for h in study.histories for n in ("lithium", "charge", "energy")]
+    errors = [h.largest_error(n) for h in study.histories for n in ("lithium", "charge", "energy")]
     known = [e for e in errors if e is not None]
     newton = [n for n in (h.largest("newton") for h in study.histories) if n is not None]
     krylov = [float(h["krylov"][1:].sum() / max(h["newton"][1:].sum(), 1)) for h in _resolved(study)]

@@ -152,7 +152,7 @@ def solver(study: Study, numbers: Numbered) -> str:
 def conservation(study: Study, numbers: Numbered) -> str:
     """Largest conservation errors of every model."""
     rows: Rows = [
-        [h.label, *[power(h.largest(f"{name}_error")) for name in ("lithium", "charge", "energy")]]
+        [h.label, *[power(h.largest_error(name)) for name in ("lithium", "charge", "energy")]]
         for h in study.histories
         if h.steps
     ]
