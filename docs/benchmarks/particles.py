@@ -1,16 +1,23 @@
-"""Particle problems: time against points and particle unknowns, and how ranks share the points.
+"""Particle problems: time and memory against points and particle unknowns, and how ranks share the points.
 
     ./dfx exec python docs/benchmarks/particles.py
     ./dfx -n 2 exec python docs/benchmarks/particles.py
+    ./dfx exec python docs/benchmarks/particles.py memory
 
 Each case takes STEPS time steps of the homogenised model of the quickstart problem. Seconds are those that the slowest
-rank spends in its particle problems, over solutions and all points. Writes a table in markdown.
+rank spends in its particle problems, over solutions and all points. Memory is the peak of a process of its own for
+every size, and how much of it comes with the points: the difference of two sizes over that of their particle unknowns.
+Writes a table in markdown.
 """
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +33,7 @@ SPHERES = "{{geometry='particle', {sizes}, phi_e=0.45, B=0.3, S=5.0, K=1.0, thet
 SEPARATOR = "microstructure.separator={geometry='effective', phi_e=0.5, B=0.4, K=1.0, theta=1.0}"
 VARYING = [f"parameters.{name}.D_s='(0.3 + 0.9*(1 - c)**2)*(1 + 0.2*T)'" for name in ("negative", "positive")]
 STEPS = 4
+LARGE = {"one sphere": (500, 2000, 8000), "20 sizes": (80, 320, 1280), "wavy cell": (80, 320, 1280)}
 
 
 def spheres(sizes: str) -> list[str]:
@@ -98,5 +106,35 @@ def table() -> None:
         print("\n".join(rows))
 
 
+def peak(name: str, elements: int) -> None:
+    """Unknowns of all particles, and the largest memory of this process in bytes, for `memory`."""
+    _, unknowns, *_ = measure(CASES[name][0], elements)
+    print(unknowns, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def memory() -> None:
+    """Peak memory of growing models, on one rank, and bytes that a further unknown of a particle takes."""
+    print("| particles | unknowns of all particles | peak, MiB | bytes an unknown |")
+    print("| --- | --- | --- | --- |")
+    for name, sizes in LARGE.items():
+        found = []
+        for elements in sizes:
+            words = [sys.executable, __file__, "peak", name, str(elements)]
+            out = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+            found.append((int(out[-2]), int(out[-1])))
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(found)]
+        cells = (
+            ", ".join(str(unknowns) for unknowns, _ in found),
+            ", ".join(f"{size / 2**20:.0f}" for _, size in found),
+            ", ".join(f"{slope:.0f}" for slope in slopes),
+        )
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
 if __name__ == "__main__":
-    table()
+    if sys.argv[1:2] == ["peak"]:
+        peak(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1:2] == ["memory"]:
+        memory()
+    else:
+        table()
