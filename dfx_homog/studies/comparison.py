@@ -80,11 +80,13 @@ class Comparison:
         return np.asarray(nodal[self.model.forms.space.dofmap.list[: self._cells]])
 
     def _tile_corrector(self, name: str, media: tuple[EffectiveMedium, ...]) -> FloatArray:
-        out = np.zeros(self._y.shape)
+        shape: tuple[int, ...] = self._y.shape
+        out = np.zeros(shape)
         for r, medium in enumerate(media):
             if name in medium.problems:
                 here = self.tiled.cell_kind == r
-                out[here] = medium.problems[name].correctors[self._unit_nodes[here], : out.shape[2]]
+                at_nodes = medium.problems[name].correctors[self._unit_nodes[here]]
+                out[here] = at_nodes[..., : shape[-1]]
         return out
 
     def _domain(self, field: str) -> np.ndarray:
