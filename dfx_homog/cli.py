@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -339,6 +340,12 @@ def _end_all_ranks_on_exceptions(comm: Any) -> None:
         sys.excepthook = hook
 
 
+def _end_undisturbed() -> None:
+    """All is done, and what is left is a second or two of tidying up: a signal must not make it a failure."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """`dfx-homog`; returns the exit status. Collective on all ranks."""
     from mpi4py import MPI
@@ -366,6 +373,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(error, comm, BUG)
     finally:
         lock.release()
+        if argv is None:
+            _end_undisturbed()
     return 0
 
 

@@ -342,3 +342,14 @@ def test_report_on_request(cell_file: Path, tmp_path: Path) -> None:
     assert not (out / "report.html").exists()
     assert cli.main(["report", str(out)]) == 0
     assert (out / "report.html").exists()
+
+
+def test_a_signal_while_the_process_ends_is_no_failure() -> None:
+    """Batch systems send a second one; the first run of ours that met it ended with 138 after all was written."""
+    script = (
+        "import os, signal, sys; from dfx_homog import cli; "
+        f"sys.argv = ['dfx-homog', 'check', {QUICKSTART!r}]; status = cli.main(); "
+        "[os.kill(os.getpid(), number) for number in (signal.SIGUSR1, signal.SIGTERM)]; sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0
