@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.models import in_units
 from dfx_homog.runfile import Run
@@ -15,11 +14,10 @@ from dfx_homog.studies import battery_pictures, pictures
 from dfx_homog.studies.battery import BatteryProblem, describe, outcome, warning
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.interrupt import Interrupt
-from dfx_homog.studies.march import march
 from dfx_homog.studies.progress import begin, finish
+from dfx_homog.studies.recorded import recorded_march
 from dfx_homog.studies.regions import Json, geometry, lines
 from dfx_homog.studies.setup import Problem
-from dfx_homog.studies.stages import moments
 
 LABEL = "homogenised"
 
@@ -31,7 +29,7 @@ def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
         problem = Problem(comm, run, opts.petsc)
         cells = problem.unit_cells()
         problem = problem.scaled(cells)
-        units, scaled = problem.units, problem.run
+        units = problem.units
         battery = BatteryProblem(problem, cells, problem.effective_media(cells))
         model, stack = battery.model(), battery.stack()
         found = in_units.geometry(units, geometry(run, cells))
@@ -47,19 +45,7 @@ def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
                 *walls,
             ]:
                 log.say(line)
-            wanted = moments(scaled, scaled.output.moments, scaled.output.times or ())
-            active = bool(run.output.moments or run.output.times)
-            with FieldWriter(model, out, active=active, units=units) as fields:
-
-                def write(index: int, time: float) -> None:
-                    if (index, time) in wanted:
-                        fields.write(units.value("time", time))
-
-                history = out / "history.csv"
-                result = march(
-                    model, scaled, history, log, LABEL, write, keeper, outputs=wanted.times, units=units
-                )
-                fields.write(result.rows[-1]["time"])  # however it ended
+            result = recorded_march(model, problem, run, out, log, LABEL, keeper)
             shown = pictures.unit_cells(cells) | battery_pictures.arrays(model, units)
             write_arrays(out / "fields.npz", shown, comm)
             entries = result.result(model.dofs, comm.size) | {"geometry": found}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from dfx_homog.io.fields import FieldWriter
 from dfx_homog.io.results import write_arrays, write_json
 from dfx_homog.models import in_units, losses
 from dfx_homog.models.excess import StripResistances
@@ -19,11 +18,10 @@ from dfx_homog.studies import meso_pictures, pictures
 from dfx_homog.studies.battery_run import run_battery
 from dfx_homog.studies.checkpoints import Checkpoints
 from dfx_homog.studies.interrupt import Interrupt
-from dfx_homog.studies.march import march
 from dfx_homog.studies.progress import begin, finish
+from dfx_homog.studies.recorded import recorded_march
 from dfx_homog.studies.regions import Json, geometry, lines
 from dfx_homog.studies.setup import Problem
-from dfx_homog.studies.stages import moments
 
 
 def run_resolved(run: Run, out: Path, opts: RunOptions) -> None:
@@ -82,25 +80,13 @@ def _simulate(
     the report's pictures; found: the geometry of the regions; strips: the excess resistances of wall laws
     """
     with begin(run, out, opts, model.comm) as log:
-        units, scaled = problem.units, problem.run
+        units = problem.units
         keeper = Checkpoints(run, out / "checkpoint", opts, model.comm, log, interrupt, units=units)
         log.say(f"{label}: {model.dofs} unknowns, {model.comm.size} ranks")
         found, walls = in_units.geometry(units, found), strips.lines() if strips else []
         for line in [*lines(found), *(problem.twin.lines() if problem.twin else []), *walls]:
             log.say(line)
-        wanted = moments(scaled, scaled.output.moments, scaled.output.times or ())
-        active = bool(run.output.moments or run.output.times)
-        with FieldWriter(model, out, active=active, units=units) as fields:
-
-            def write(index: int, time: float) -> None:
-                if (index, time) in wanted:
-                    fields.write(units.value("time", time))
-
-            history = out / "history.csv"
-            result = march(
-                model, scaled, history, log, label, write, keeper, outputs=wanted.times, units=units
-            )
-            fields.write(result.rows[-1]["time"])  # however it ended
+        result = recorded_march(model, problem, run, out, log, label, keeper)
         write_arrays(out / "fields.npz", arrays(), model.comm)
         entries = result.result(model.dofs, model.comm.size) | {"geometry": found}
         entries |= {"walls": in_units.walls(units, strips)} if strips else {}

@@ -84,6 +84,10 @@ class CellModels:
             except SolverFailure as failure:
                 complaint = f"cell model of group {cell.group}: {failure}"
                 break
+        self._raise_first(complaint)
+
+    def _raise_first(self, complaint: str | None) -> None:
+        """SolverFailure on all ranks if some rank has a complaint. Collective."""
         found = [text for text in self.comm.allgather(complaint) if text]
         if found:
             raise SolverFailure(found[0])
@@ -98,8 +102,7 @@ class CellModels:
             self.model.switch_on(control)
         except SolverFailure as error:
             failure = str(error)
-        if any(self.comm.allgather(failure)):
-            raise SolverFailure(next(text for text in self.comm.allgather(failure) if text))
+        self._raise_first(failure)
         start = take_out(self.model)
         for cell in self.cells:
             cell.state = start.copy()
