@@ -15,15 +15,16 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dfx_homog import _compat
-from dfx_homog.microstructure import UnitCell, build_unit_cell
+from dfx_homog.dimensionless.physics import Electrode, Physics
+from dfx_homog.microstructure import UnitCell
 from dfx_homog.microstructure.tiling import TiledMesh, tile_mesh
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.layout import Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
 from dfx_homog.solvers.timestepping import Quotient, TimeStep, equal_steps, quotient
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 WAVY: dict[str, Any] = {"geometry": "wavy", "w0": 0.27, "w1": 0.12, "w2": 0.0}
 SEPARATOR: dict[str, Any] = {"geometry": "electrolyte"}

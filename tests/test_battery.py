@@ -14,10 +14,10 @@ from mpi4py import MPI
 from si import particles
 from wavy import NO_DOUBLE_LAYER, conserves, follow, simulate, wavy_run
 
+from dfx_homog.dimensionless.twin import in_scales
 from dfx_homog.errors import BadInput, StoppedEarly
 from dfx_homog.models import in_units
 from dfx_homog.models.battery.model import BatteryModel
-from dfx_homog.parameters.twin import in_scales
 from dfx_homog.runfile import Run, require
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.battery import BatteryProblem, describe

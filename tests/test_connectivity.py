@@ -14,10 +14,10 @@ from wavy import conserves, follow, simulate, wavy_run
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.connectivity import advances, connect, pieces_of, transporting
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
-from dfx_homog.microstructure.voxel_mesh import voxel_unit_cell
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.runfile import Run
 from dfx_homog.studies.setup import Problem
+from dfx_homog.voxels.mesh import voxel_unit_cell
 
 WORLD = MPI.COMM_WORLD
 

@@ -24,7 +24,7 @@ from wavy import (
 )
 
 from dfx_homog import _compat
-from dfx_homog.parameters.physics import Electrode
+from dfx_homog.dimensionless.physics import Electrode
 from dfx_homog.physics import kinetics
 from dfx_homog.runfile import Run
 

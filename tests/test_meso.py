@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike
 from wavy import QUICKSTART, build, conserves, follow, largest_difference, simulate, wavy_run
 
 from dfx_homog import _compat
+from dfx_homog.dimensionless.twin import dimensionless
 from dfx_homog.errors import BadInput
 from dfx_homog.io import checkpoint
 from dfx_homog.models import homogenised
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP, MesoCoefficients
 from dfx_homog.models.meso_domain import MesoBox, Side
-from dfx_homog.parameters.twin import dimensionless
 from dfx_homog.runfile import REGIONS, Run, load, require
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.solvers.control import Control

@@ -15,11 +15,11 @@ from manufactured import TEMP, ElectrodeLaws, Laws, Manufactured, tensor
 from mpi4py import MPI
 from ufl import cos, exp, tanh
 
+from dfx_homog.dimensionless.physics import Electrode, Physics
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import Quotient
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from test_particle_geometry import slab
 
+from dfx_homog.dimensionless.physics import Electrode
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.unitcell import SOLID, UnitCell
 from dfx_homog.models.particle import ParticleProblems, ParticleResponse
 from dfx_homog.models.particle_geometry import ParticleGeometry, particle_geometry
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.parameters.physics import Electrode
 
 LAM, GAMMA = 2.0, 0.1
 OCP = "1.0 - 0.4*(c - 0.5) - 0.1*tanh(4*(c - 0.5)) + 0.2*T*c - 0.05*T**2"

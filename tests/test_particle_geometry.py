@@ -9,10 +9,10 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dfx_homog import _compat
+from dfx_homog.dimensionless.physics import Tensor
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.particle_geometry import particle_geometry
-from dfx_homog.parameters.physics import Tensor
 
 
 def slab(n: int, order: int, bend: float = 0.0) -> UnitCell:

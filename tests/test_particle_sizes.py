@@ -10,10 +10,10 @@ from test_particle import A0, ELECTRODE, GAMMA, LAM, begun, relative, scalars
 from test_variable_diffusion import VARIES
 from wavy import build, follow, largest_difference
 
+from dfx_homog.dimensionless.physics import Electrode
 from dfx_homog.errors import BadInput
 from dfx_homog.models.particle import ParticleProblems
 from dfx_homog.models.radial import sphere_geometry
-from dfx_homog.parameters.physics import Electrode
 from dfx_homog.parameters.sizes import lognormal
 from dfx_homog.runfile import Run
 from dfx_homog.runfile.given import Particle

@@ -25,9 +25,9 @@ from wavy import (
     with_parameters,
 )
 
+from dfx_homog.dimensionless.physics import physics_from_run
 from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP
 from dfx_homog.models.history import Row
-from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.solvers.control import Control
 from dfx_homog.studies.outcome import March

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfx_homog.dimensionless.physics import physics_from_run
 from dfx_homog.errors import BadInput
 from dfx_homog.parameters.expression import Expression, constant
-from dfx_homog.parameters.physics import physics_from_run
 from dfx_homog.runfile import Run, load, require, suited_to
 from dfx_homog.runfile.docs import document
 from dfx_homog.runfile.load import LARGEST_FILE

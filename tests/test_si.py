@@ -11,11 +11,11 @@ import pytest
 from mpi4py import MPI
 from si import BOX, LENGTH, SIZES, largest_difference, parameters, particles, solve, solve_scaled, unit_cells
 
+from dfx_homog.dimensionless.twin import in_scales, largest_current
 from dfx_homog.errors import BadInput
 from dfx_homog.models.in_units import COLUMN_KINDS
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.scaling import FARADAY, GAS_CONSTANT, Scales
-from dfx_homog.parameters.twin import in_scales, largest_current
 from dfx_homog.parameters.units import DIMENSIONLESS, SYMBOLS
 from dfx_homog.runfile import Run, load, require
 from dfx_homog.studies.setup import Problem

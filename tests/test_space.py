@@ -12,7 +12,6 @@ from mpi4py import MPI
 from wavy import build, follow, wavy_run
 
 from dfx_homog.errors import BadInput
-from dfx_homog.microstructure.build import build_unit_cell
 from dfx_homog.microstructure.extrude import extrude_face, fits
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.fields import quadrature_degrees
@@ -21,6 +20,7 @@ from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.convergence import run_convergence
 from dfx_homog.studies.setup import Problem
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 WORLD = MPI.COMM_WORLD
 

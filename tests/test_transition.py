@@ -14,11 +14,11 @@ from mpi4py import MPI
 
 from dfx_homog import _compat
 from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
-from dfx_homog.microstructure.build import build_unit_cell
 from dfx_homog.microstructure.extrude import extrude_face, fits
 from dfx_homog.microstructure.space_mesh import MIN_DIHEDRAL, MIN_JACOBIAN
 from dfx_homog.microstructure.tiling import TiledMesh, tile_mesh
 from dfx_homog.microstructure.transition import solid_inside, transition_cell
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 SCHWARZ_P = {
     "geometry": "level_set",

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
-from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell, build_unit_cell, face_breaks
+from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.microstructure.gmsh_model import Triangulation, mirror
 from dfx_homog.microstructure.plane_mesh import face_nodes
+from dfx_homog.studies.unit_cells import build_unit_cell, face_breaks
 
 WAVY: dict[str, Any] = {"geometry": "wavy", "w0": 0.27, "w1": 0.12, "w2": 0.0}
 SKEW: dict[str, Any] = {"geometry": "wavy", "w0": 0.27, "w1": 0.1, "w2": 0.06}

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
-from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell, build_unit_cell, connected_components
-from dfx_homog.microstructure.build import validate
+from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell, connected_components
 from dfx_homog.microstructure.facets import facet_keys
 from dfx_homog.microstructure.families3d import rotation
 from dfx_homog.microstructure.reference_element import lagrange, lagrange_gradients, nodes, simplex_rule
 from dfx_homog.models.cell_problem import CellProblem
+from dfx_homog.studies.unit_cells import build_unit_cell, validate
 
 ELECTROLYTE_ONLY: dict[str, Any] = {"geometry": "electrolyte", "dim": 3}
 OVERLAPPING: dict[str, Any] = {"geometry": "spheres", "lattice": "sc", "radius": 0.55}

@@ -26,14 +26,14 @@ from test_particle import (
 )
 from test_particle_geometry import slab
 
-from dfx_homog.microstructure.build import build_unit_cell
+from dfx_homog.dimensionless.physics import Electrode, Tensor
 from dfx_homog.models.particle import ParticleProblems
 from dfx_homog.models.particle_geometry import LARGEST_TRACE, ParticleGeometry, particle_geometry
 from dfx_homog.models.particle_steps import ConstantDiffusion
 from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.parameters.physics import Electrode, Tensor
 from dfx_homog.runfile import load
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 TENSOR = ((0.6, 0.2), (0.2, 1.5))
 VARIES = replace(ELECTRODE, D_s=Expression.parse("(0.1 + 0.9*c**2)*(1 + 0.4*T)"), E_D=4.0)

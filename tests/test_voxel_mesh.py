@@ -13,7 +13,6 @@ from wavy import build, conserves, follow, simulate, wavy_run
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.unitcell import SOLID
-from dfx_homog.microstructure.voxel_mesh import areas, voxel_cell, voxel_unit_cell
 from dfx_homog.models.effective import effective_medium
 from dfx_homog.models.voxel_medium import voxel_medium
 from dfx_homog.runfile import ELECTRODES, Run
@@ -21,6 +20,7 @@ from dfx_homog.runfile.require import require
 from dfx_homog.studies.regions import geometry
 from dfx_homog.studies.setup import Problem
 from dfx_homog.voxels.image import load_grid
+from dfx_homog.voxels.mesh import areas, voxel_cell, voxel_unit_cell
 
 WORLD = MPI.COMM_WORLD
 MATERIAL = SimpleNamespace(sigma_s=1.0, k_s=2.0, k_e=0.6, rho_cp_s=1.5, rho_cp_e=1.0)

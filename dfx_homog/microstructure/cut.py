@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.background import FEWEST
-from dfx_homog.microstructure.build import Spec
 from dfx_homog.microstructure.conforming import STUCK, conforming_mesh
 from dfx_homog.microstructure.level_set import ExpressionLevel, LevelFunction, SphereUnion, project
 from dfx_homog.microstructure.periodic import edge_numbers, pair_edges, pair_vertices, unit_cell
 from dfx_homog.microstructure.reference_element import FACET_EDGES, FACETS
+from dfx_homog.microstructure.spec import Spec
 from dfx_homog.microstructure.unitcell import SOLID, Floats, Ints, UnitCell
 from dfx_homog.parameters.expression import Expression
 

@@ -11,6 +11,7 @@ from petsc4py import PETSc
 
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Electrode, Physics
 from dfx_homog.errors import BadInput, SolverFailure
 from dfx_homog.models.history import Balance
 from dfx_homog.models.homogenised_interface import HomogenisedInterface
@@ -23,7 +24,6 @@ from dfx_homog.models.particle import ParticleProblems
 from dfx_homog.models.particle_geometry import ParticleGeometry
 from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
-from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout

@@ -16,8 +16,8 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Physics
 from dfx_homog.models.history import Row
-from dfx_homog.parameters.physics import Physics
 
 ELECTRODES = {"n": "negative", "p": "positive"}
 JOULE = ("heat_joule_s_n", "heat_joule_s_p", "heat_joule_e_n", "heat_joule_e_s", "heat_joule_e_p")

@@ -30,7 +30,7 @@ from dfx_homog.models.history import Row
 
 if TYPE_CHECKING:  # the report needs the names alone, without what the models import
     from dfx_homog._compat import FloatArray
-    from dfx_homog.parameters.physics import Electrode, Physics
+    from dfx_homog.dimensionless.physics import Electrode, Physics
 
 ELECTRODES = ("n", "p")
 OPEN_CIRCUIT = "open_circuit"

@@ -13,6 +13,7 @@ from dolfinx import fem
 
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Physics
 from dfx_homog.models.meso_domain import (
     LATERAL_FACE,
     NEGATIVE_FACE,
@@ -23,7 +24,6 @@ from dfx_homog.models.meso_domain import (
 )
 from dfx_homog.models.resolved_forms import cellwise
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.parameters.physics import Physics
 from dfx_homog.physics import heat, temperature, transport
 from dfx_homog.runfile.given import Effective, Particle
 

@@ -8,9 +8,9 @@ import numpy as np
 from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Electrode
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
 from dfx_homog.models.particle import ParticleProblems, ParticleResponse
-from dfx_homog.parameters.physics import Electrode
 from dfx_homog.solvers.layout import Layout
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dfx_homog import _native
+from dfx_homog.dimensionless.physics import Electrode
 from dfx_homog.errors import BadInput
 from dfx_homog.models.particle_geometry import LARGEST_TRACE, Floats, ParticleGeometry
 from dfx_homog.models.particle_steps import ConstantDiffusion, Diffusion, Step, VariableDiffusion
-from dfx_homog.parameters.physics import Electrode
 
 FAILURES = {
     1: "c_e and 1 + gamma T must be positive and all values finite",

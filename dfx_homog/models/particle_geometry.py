@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from dfx_homog.dimensionless.physics import Tensor
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.reference_element import metric
 from dfx_homog.microstructure.unitcell import SOLID, UnitCell
-from dfx_homog.parameters.physics import Tensor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -24,9 +24,9 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from dfx_homog import _native
+from dfx_homog.dimensionless.physics import Electrode
 from dfx_homog.models.particle_geometry import Floats, ParticleGeometry
 from dfx_homog.parameters.expression import constant
-from dfx_homog.parameters.physics import Electrode
 
 FACTORISATIONS_KEPT = 4  # Euler and BDF2 at the present and at a rejected step size
 

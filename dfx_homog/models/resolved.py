@@ -11,6 +11,7 @@ from petsc4py import PETSc
 
 from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Physics
 from dfx_homog.microstructure.tiling import tile_mesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models import resolved_forms as rf
@@ -18,7 +19,6 @@ from dfx_homog.models.fields import C_E, C_S, GROUPS, NAMES, PHI_S, TEMP
 from dfx_homog.models.history import Balance
 from dfx_homog.models.resolved_interface import ResolvedInterface
 from dfx_homog.models.transient import TransientModel
-from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.assembly import BlockAssembly
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places

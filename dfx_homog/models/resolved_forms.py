@@ -11,12 +11,12 @@ import ufl
 from dolfinx import fem
 
 from dfx_homog._compat import compile_form
+from dfx_homog.dimensionless.physics import Electrode, Physics
 from dfx_homog.microstructure.connectivity import connect
 from dfx_homog.microstructure.tiling import TiledMesh
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP, quadrature_degrees
 from dfx_homog.parameters.expression import Expression
-from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.physics import heat, kinetics, temperature, transport
 
 INERT = 3  # beside SOLID and ELECTROLYTE: solid in the separator, islands, closed pores; they carry heat only

@@ -9,12 +9,12 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Physics
 from dfx_homog.errors import SolverFailure
 from dfx_homog.models.history import COLUMNS, Balance, Row
 from dfx_homog.models.interface_statistics import Interface
 from dfx_homog.models.local_error import Quantity
 from dfx_homog.models.state import State, Table
-from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places
 from dfx_homog.solvers.layout import Flags, Layout, build_layout

@@ -7,6 +7,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Physics
 from dfx_homog.models import losses
 from dfx_homog.models.excess import WallLaws
 from dfx_homog.models.homogenised import HomogenisedModel
@@ -15,7 +16,6 @@ from dfx_homog.models.meso_domain import NEGATIVE_FACE, POSITIVE_FACE
 from dfx_homog.models.particle_geometry import ParticleGeometry
 from dfx_homog.models.walled_line import WalledLine
 from dfx_homog.models.walls import Walls
-from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.guard import Bounds
 from dfx_homog.solvers.layout import Flags, Layout
 

@@ -22,11 +22,11 @@ from dolfinx import fem
 from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.dimensionless.physics import Physics
 from dfx_homog.models.excess import WallLaws
 from dfx_homog.models.losses import diffusion_factor
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
 from dfx_homog.models.walled_line import WalledLine
-from dfx_homog.parameters.physics import Physics
 from dfx_homog.solvers.layout import Flags, Layout
 
 Numbers = npt.NDArray[Any]  # real or complex

@@ -1,1 +1,1 @@
-"""Parameters of the models: expressions in the unknowns, and everything dimensionless in one object."""
+"""What numbers of a run file are made of: expressions, parameter sets, BPX files, scales and units."""

@@ -11,7 +11,6 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
-from dfx_homog.microstructure.build import validate
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.runfile import (
     ELECTRODES,
@@ -30,6 +29,7 @@ from dfx_homog.runfile import (
 from dfx_homog.runfile.battery import Battery
 from dfx_homog.runfile.meso import LATERAL_ELEMENTS, meso_dimension
 from dfx_homog.runfile.require import MODELS
+from dfx_homog.studies.unit_cells import validate
 
 if TYPE_CHECKING:
     from dfx_homog.studies.setup import Problem

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from dfx_homog.microstructure.components import connected_components
 from dfx_homog.microstructure.connectivity import Connected, connect, transporting
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
-from dfx_homog.microstructure.voxel_mesh import areas
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run
+from dfx_homog.voxels.mesh import areas
 
 Flags = NDArray[np.bool_]
 Json = dict[str, Any]

@@ -15,7 +15,6 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from dfx_homog.microstructure.build import build_unit_cell
 from dfx_homog.microstructure.components import connected_components
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.cell_problem import CellProblem
@@ -25,6 +24,7 @@ from dfx_homog.runfile import Run
 from dfx_homog.studies.rve_samples import Sample, is_random
 from dfx_homog.studies.rve_statistics import as_lists
 from dfx_homog.studies.setup import TOLERANCE
+from dfx_homog.studies.unit_cells import build_unit_cell
 from dfx_homog.voxels.components import voxel_components
 from dfx_homog.voxels.grid import VoxelGrid, cut
 from dfx_homog.voxels.image import load_grid

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from mpi4py import MPI
 
-from dfx_homog.microstructure.build import broadcast, build_unit_cell, face_breaks
+from dfx_homog.dimensionless.physics import Physics, physics_from_run
+from dfx_homog.dimensionless.twin import Twin, dimensionless
 from dfx_homog.microstructure.extrude import extrude_face
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.effective import EffectiveMedium, effective_medium
@@ -25,8 +26,6 @@ from dfx_homog.models.resolved_forms import Material
 from dfx_homog.models.strip import strip_resistances
 from dfx_homog.models.walled import WalledModel
 from dfx_homog.models.walled_line import WalledLine
-from dfx_homog.parameters.physics import Physics, physics_from_run
-from dfx_homog.parameters.twin import Twin, dimensionless
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.given import Effective, Particle
@@ -37,6 +36,7 @@ from dfx_homog.solvers.newton import Groups
 from dfx_homog.studies.joining import fitting_separator
 from dfx_homog.studies.meso_setup import dimension, meso_domain
 from dfx_homog.studies.regions import active_cells, area_factors, check_paths, heat_capacities
+from dfx_homog.studies.unit_cells import broadcast, build_unit_cell, face_breaks
 from dfx_homog.voxels.grid import VoxelGrid
 
 LARGE = 200_000  # cells of a mesh that ranks map from a file

@@ -21,8 +21,9 @@ import matplotlib
 import numpy as np
 from mpi4py import MPI
 
-from dfx_homog.microstructure import ELECTROLYTE, build_unit_cell
+from dfx_homog.microstructure import ELECTROLYTE
 from dfx_homog.models.cell_problem import CellProblem
+from dfx_homog.studies.unit_cells import build_unit_cell
 from dfx_homog.voxels.grid import VoxelGrid
 from dfx_homog.voxels.solver import VoxelProblem
 

@@ -15,13 +15,13 @@ import time
 import numpy as np
 from mpi4py import MPI
 
+from dfx_homog.dimensionless.physics import Electrode, Physics
 from dfx_homog.models import homogenised
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import MesoCoefficients
 from dfx_homog.models.meso_domain import MesoBox, Side
 from dfx_homog.models.radial import sphere_geometry
 from dfx_homog.parameters.expression import Expression, constant
-from dfx_homog.parameters.physics import Electrode, Physics
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import TimeStep, euler
 

@@ -18,9 +18,10 @@ from types import SimpleNamespace
 import numpy as np
 from mpi4py import MPI
 
-from dfx_homog.microstructure import UnitCell, build_unit_cell
+from dfx_homog.microstructure import UnitCell
 from dfx_homog.models.cell_problem import CellProblem
 from dfx_homog.models.medium import peak_memory
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 SCHWARZ_P = "cos(2*pi*x) + cos(2*pi*y) + cos(2*pi*z)"
 EXACT = 0.329467  # B of its half, from spectrally accurate solutions

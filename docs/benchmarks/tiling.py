@@ -22,10 +22,10 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dfx_homog import _compat
-from dfx_homog.microstructure import build_unit_cell
 from dfx_homog.microstructure.extrude import extrude_face
 from dfx_homog.microstructure.tiling import tile_mesh
 from dfx_homog.solvers.layout import build_layout
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 FIELDS = 5  # of the resolved model
 

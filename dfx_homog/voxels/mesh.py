@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.periodic import edge_numbers, pair_edges, pair_vertices, unit_cell
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID, Ints, UnitCell
+from dfx_homog.voxels.grid import VoxelGrid, unit_spacing
+from dfx_homog.voxels.image import load_grid
+from dfx_homog.voxels.surface import specific_surface
 
 #: Voxels of the largest image that is meshed: 6e6 tetrahedra.
 LARGEST = 1_000_000
@@ -32,8 +35,6 @@ EQUAL = 1e-9
 
 def voxel_cell(name: str, spec: Any, folder: Path | None) -> UnitCell:
     """The unit cell of the image that a table of the run file describes; on one rank. Raises BadInput."""
-    from dfx_homog.voxels.image import load_grid  # only here: that folder builds on this one
-
     if spec.geometry != "image":  # which is read in any case
         _check_size((int(spec.voxels),) * int(spec.dim))
     try:
@@ -103,9 +104,6 @@ def areas(cell: UnitCell, active: NDArray[np.bool_]) -> tuple[float, float]:
 
     cell: of `voxel_unit_cell`
     """
-    from dfx_homog.voxels.grid import VoxelGrid, unit_spacing  # only here: that folder builds on this one
-    from dfx_homog.voxels.surface import specific_surface
-
     corners = cell.points[cell.cells[:, : cell.dim + 1]]
     edge = np.ptp(corners[0], axis=0)
     shape = [int(n) for n in np.round(1.0 / edge)]

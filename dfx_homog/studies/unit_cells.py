@@ -1,14 +1,13 @@
 """From a microstructure of the run file to the UnitCell: made on one rank, the same arrays everywhere.
 
 One door for five makers: the families of the plane (plane_mesh) and of space (space_mesh) by gmsh, conforming cuts of
-a background mesh (cut), mesh files (mesh_file), and images (voxel_mesh).
+a background mesh (cut), mesh files (mesh_file), and images (voxels/mesh).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -16,22 +15,12 @@ from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure import families2d, families3d, plane_mesh, space_mesh
+from dfx_homog.microstructure.spec import Spec
 from dfx_homog.microstructure.unitcell import UnitCell
 
 # Families that are cut out of a periodic background mesh, and those that come in a file.
 CUT = ("level_set", "random_spheres")
 FILE = "mesh"
-
-
-class Spec(Protocol):
-    """What all families have in common; each family reads its own keys of the run file besides."""
-
-    @property
-    def geometry(self) -> str: ...
-    @property
-    def mesh_size(self) -> float: ...
-    @property
-    def order(self) -> int: ...
 
 
 def dimension(spec: Spec) -> int:
@@ -82,7 +71,7 @@ def _make(
     name: str, spec: Spec, breaks: Sequence[float], face_size: float | None, folder: Path | None
 ) -> UnitCell:
     if getattr(spec, "is_voxels", False):
-        from dfx_homog.microstructure.voxel_mesh import voxel_cell
+        from dfx_homog.voxels.mesh import voxel_cell
 
         return voxel_cell(name, spec, folder)
     _check(spec)
