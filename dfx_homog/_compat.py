@@ -24,7 +24,9 @@ from dfx_homog._native import FormLoop
 FloatArray = npt.NDArray[np.float64]
 VERSION: tuple[int, int] = tuple(int(p) for p in dolfinx.__version__.split(".")[:2])  # type: ignore[assignment]
 
-JIT_OPTIONS = {"cffi_extra_compile_args": ["-O2", "-g0"]}
+FLAGS = ["-O2", "-g0"]
+#: Jobs that share a cache wait for one of them to compile a form; DOLFINx's 10 s are too few for the coupled ones.
+JIT_OPTIONS = {"cffi_extra_compile_args": FLAGS, "timeout": 180}
 #: Sums in any order, a third faster; infinities and NaN stay what they are.
 REASSOCIATE = ["-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"]
 
@@ -57,7 +59,7 @@ def compile_form(form: ufl.Form, *, any_order: bool = False) -> fem.Form:
 
     any_order: rounding may depend on the compiler, as it may in a Jacobian, on which no result depends
     """
-    flags = JIT_OPTIONS["cffi_extra_compile_args"] + (REASSOCIATE if any_order else [])
+    flags = FLAGS + (REASSOCIATE if any_order else [])
     return fem.form(form, jit_options={**JIT_OPTIONS, "cffi_extra_compile_args": flags})
 
 
