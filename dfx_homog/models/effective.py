@@ -72,34 +72,17 @@ def effective_medium(
     tell:       gets a line for each step
     """
     start, dim = time.perf_counter(), cell.dim
-    has = {p: bool((cell.phase == p).any()) for p in PHASES}
     found = topology(comm, cell, active)
     tell("volumes, surface and connected parts")
-    sigma = material.sigma_s if has[SOLID] else None
-    k_s = material.k_s if has[SOLID] else None
-    k_e = material.k_e if has[ELECTROLYTE] else None
-    wanted: dict[str, tuple[list[Any], int | None]] = {}
-    if sigma is not None:
-        wanted["S"] = ([None, sigma], SOLID)
-    if has[ELECTROLYTE]:
-        wanted["B"] = ([1.0, None], ELECTROLYTE)
-    if (k_s is not None or not has[SOLID]) and (k_e is not None or not has[ELECTROLYTE]):
-        wanted["K"] = ([k_e, k_s], None)
-
     problem = CellProblem(comm, cell, preset=preset, rtol=rtol, user=user)
     problems: dict[str, Homogenised] = {}
     limits: dict[str, dict[str, float | None]] = {}
-    for name, (coefficient, phase) in wanted.items():
+    for name, (coefficient, phase) in _wanted(cell, material).items():
         within = cell if active is None or phase is None else without(cell, phase, ~active)
         one = problem if within is cell else CellProblem(comm, within, preset=preset, rtol=rtol, user=user)
         solved = one.solve(coefficient, correctors=correctors)
         tell(f"{name}: {solved.dofs} unknowns, iterations {list(solved.iterations)}")
-        if phase is not None:
-            project = path_projection(found.windings[phase], dim)
-            if np.any(project != np.eye(dim)):
-                tensor, energy = (project @ m @ project for m in (solved.tensor, solved.energy))
-                solved = replace(solved, tensor=tensor, energy=energy)
-        problems[name] = solved
+        problems[name] = solved if phase is None else _along_paths(solved, found.windings[phase], dim)
         shares = [found.volume[ELECTROLYTE], found.volume[SOLID]]
         limits[name] = phase_bounds([0.0 if c is None else c for c in coefficient], shares, dim)
 
@@ -123,6 +106,30 @@ def effective_medium(
         memory=peak_memory(comm),
         cell=cell,
     )
+
+
+def _wanted(cell: UnitCell, material: Any) -> dict[str, tuple[list[Any], int | None]]:
+    """Tensors that the material's numbers suffice for: coefficients in electrolyte and solid, and the only phase."""
+    has = {p: bool((cell.phase == p).any()) for p in PHASES}
+    sigma, k_s = (material.sigma_s, material.k_s) if has[SOLID] else (None, None)
+    k_e = material.k_e if has[ELECTROLYTE] else None
+    wanted: dict[str, tuple[list[Any], int | None]] = {}
+    if sigma is not None:
+        wanted["S"] = ([None, sigma], SOLID)
+    if has[ELECTROLYTE]:
+        wanted["B"] = ([1.0, None], ELECTROLYTE)
+    if (k_s is not None or not has[SOLID]) and (k_e is not None or not has[ELECTROLYTE]):
+        wanted["K"] = ([k_e, k_s], None)
+    return wanted
+
+
+def _along_paths(solved: Homogenised, windings: FloatArray, dim: int) -> Homogenised:
+    """The tensor of one phase, projected on where its closed paths lead (`path_projection`)."""
+    project = path_projection(windings, dim)
+    if not np.any(project != np.eye(dim)):
+        return solved
+    tensor, energy = (project @ m @ project for m in (solved.tensor, solved.energy))
+    return replace(solved, tensor=tensor, energy=energy)
 
 
 def without(cell: UnitCell, phase: int, left_out: Flags) -> UnitCell:

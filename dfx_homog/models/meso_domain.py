@@ -255,11 +255,6 @@ class MesoLine(MesoBox):
     def __init__(self, comm: MPI.Intracomm, thickness: tuple[float, ...], elements: int):
         super().__init__(comm, thickness, elements)
 
-    @property
-    def node_grid(self) -> FloatArray:
-        """y1 of all 2 * 3 * elements + 1 nodes from left to right."""
-        return self.node_grids[0]
-
 
 class Nodes:
     """The meso nodes shared out over the ranks: each key is one node, and one rank of those that touch it has it.
