@@ -3,6 +3,8 @@
 Under mpirun every phase of a test (setup, call, teardown) ends with an agreement between the ranks: a failure on
 one rank is a failure on all, with the text of the rank that failed, and if some rank does not come to the agreement
 (it waits in a collective call that a failed rank never makes) the job is aborted instead of hanging.
+
+No test takes longer than its time limit (`time_limit.py`): then every rank prints where it is, and all ends.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from time_limit import print_stacks, pytest_configure, pytest_runtest_protocol
+
+__all__ = ["pytest_configure", "pytest_runtest_protocol"]
 
 _SIZE = int(os.environ.get("OMPI_COMM_WORLD_SIZE", os.environ.get("PMI_SIZE", "1")))
 _FAILED_PATIENCE = 20.0  # seconds that the others have to finish a test that failed on this rank
@@ -39,6 +44,7 @@ if _SIZE > 1:
 
     # A communicator of our own: a test that failed half-way may have left messages in the world's.
     _COMM = MPI.COMM_WORLD.Dup()
+    _PROCESSES = _COMM.allgather(os.getpid())
 
     def _agree(outcome: int, patience: float) -> list[int] | None:
         """The outcomes of all ranks, or None if one does not come within `patience` seconds."""
@@ -58,7 +64,10 @@ if _SIZE > 1:
         capture: Any = item.config.pluginmanager.getplugin("capturemanager")
         if capture is not None:
             capture.suspend_global_capture(in_=True)
-        print(f"\nrank {_COMM.rank}: {item.nodeid}\n{text}", file=sys.stderr, flush=True)
+        print(
+            f"\nrank {_COMM.rank}: {item.nodeid}\n{text}\nThe others are here:", file=sys.stderr, flush=True
+        )
+        print_stacks(p for p in _PROCESSES if p != os.getpid())
         MPI.COMM_WORLD.Abort(1)
 
     @pytest.hookimpl(wrapper=True)
