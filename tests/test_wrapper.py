@@ -74,6 +74,12 @@ def test_ranks() -> None:
     assert lines["arg"] == ["bash", str(TOP / "env" / "mpirun.sh"), "3", "dfx-homog", "cell", "x.toml"]
 
 
+def test_docs_are_made_by_a_script_of_the_checkout() -> None:
+    python, script = dry("docs", DFX_PYTHON="none")["arg"]
+    assert python == "python" and Path(script).is_relative_to(TOP) and Path(script).is_file()
+    assert dfx("-n", "2", "docs", DFX_DRY_RUN="1").returncode == 2
+
+
 def test_own_dolfinx_is_found() -> None:
     pytest.importorskip("pip")
     assert dry("check", "x.toml", DFX_PYTHON=sys.executable)["lane"] == ["own"]

@@ -1,0 +1,156 @@
+"""What the documentation says is there: links, files, commands, keys; and it becomes a site without a warning."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from dfx_homog import cli
+from dfx_homog.errors import BadInput
+from dfx_homog.runfile import COMMANDS, load, require
+
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / "docs" / "tools"))
+import build_site  # noqa: E402
+import pages  # noqa: E402
+
+PAGES = pages.all_pages()
+#: Stand for something that a reader puts in.
+PLACEHOLDERS = ("FILE", "DIR", "ARGS", "COMMAND", "…", "P")
+WRAPPER = ("test", "shell", "docs", "exec")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(TOP))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert pages.broken_links(page) == []
+
+
+def test_a_broken_link_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "TOP", tmp_path)
+    (tmp_path / "there.md").write_text("# A title: `x` and $y$\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](there.md#a-title-x-and-y) [c](https://x.org)\n\n"
+        "[d](gone.md) ![e](there.md#no) `[f](g.md)`\n\n    [h](i.md)\n"
+    )
+    wrong = [text.split(": ", 1)[1] for text in pages.broken_links(page)]
+    assert wrong == ["gone.md: no such file", "there.md#no: no such anchor"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_are_those_of_this_version(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every ./dfx line parses, its run file exists or stands on the page, and its --set are keys of that file."""
+    text = page.read_text()
+    for source in (*PAGES, page):  # of two files with the same name that of this page counts
+        for name, content in pages.saved_files(source.read_text()).items():
+            (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    for number, line, printed in pages.commands(text):
+        try:
+            check_command(line, pages.variables(text))
+        except (BadInput, ValueError) as error:
+            if str(error).replace(f"{TOP}/", "") != printed:  # a page may show what a mistake gives
+                pytest.fail(f"{name_of(page)}:{number}: {line}: {error}")
+
+
+def check_command(line: str, variables: dict[str, str]) -> None:
+    """Raises BadInput or ValueError for a line that ./dfx would not take."""
+    for name, value in variables.items():
+        line = line.replace(f'"${name}"', shlex.quote(value)).replace(f"${name}", value)
+    words = shlex.split(re.split(r" (?:\|\|?|&&) | \) ", line)[0], comments=True)[1:]
+    if words and words[0] == "-n":
+        if words[1] != "P" and int(words[1]) < 1:
+            raise ValueError("ranks")
+        words = words[2:]
+    command = words[0] if words else "…"
+    if command in PLACEHOLDERS or command == "--version":
+        return
+    if command in WRAPPER:
+        scripts = [word for word in words if word.endswith(".py")]
+        missing = [script for script in scripts if not (TOP / script).exists() and not Path(script).exists()]
+        if missing:
+            raise ValueError(f"no such script {missing}")
+        return
+    if command not in re.findall(r"(?m)^  (\w+) ", cli.HELP):
+        raise ValueError(f"no command {command}")
+    at = words.index("--") if "--" in words else len(words)
+    if command not in (*cli.STUDIES, "check", *cli.FINISHED):  # those that have words of their own
+        missing = [word for word in words[:at] if word.startswith("runs/") and not (TOP / word).exists()]
+        if missing:
+            raise ValueError(f"no such run file {missing}")
+        return
+    arguments = cli._parser().parse_intermixed_args(words[:at])
+    if arguments.target in PLACEHOLDERS or command in cli.FINISHED:
+        return
+    file = TOP / arguments.target
+    run = load(file if file.exists() else arguments.target, arguments.set)
+    if command in COMMANDS:
+        require(run, command)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "./dfx celll FILE",
+        "./dfx cell runs/gone.toml",
+        "./dfx exec python docs/gone.py",
+        "./dfx cell FILE --sett a=b",
+    ],
+)
+def test_a_wrong_command_is_noticed(line: str) -> None:
+    with pytest.raises((BadInput, ValueError)):
+        check_command(line, {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_are_named_exist(page: Path) -> None:
+    """Run files, tests, scripts and modules that a page names are there."""
+    text = page.read_text()
+    named = set(re.findall(r"(?<![\w/.-])((?:runs|docs|env|slurm|tests|dfx_homog)/[\w./-]+\.\w+)", text))
+    missing = sorted(name for name in named if not name.startswith("runs/out/") and not (TOP / name).exists())
+    assert missing == []
+
+
+def test_every_page_is_listed() -> None:
+    """docs/README.md leads to every page, or to the README.md of its folder."""
+    listed = {page for _, group in build_site.contents() for page in group}
+    for page in PAGES:
+        of_folder = page.parent / "README.md"
+        assert page in (TOP / "README.md", build_site.CONTENTS) or page in listed or of_folder in listed, page
+
+
+def test_every_page_says_what_it_is_for() -> None:
+    """A heading, then at least a sentence before the next one."""
+    for page in PAGES:
+        text = re.sub(r"(?s)^<!--.*?-->\s*", "", page.read_text())
+        head, _, rest = text.strip().partition("\n")
+        assert head.startswith("# "), page
+        first = rest.strip().split("\n\n", 1)[0]
+        assert len(first) > 40 and not first.startswith("#"), page
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_site_is_built_without_warnings(tmp_path: Path) -> None:
+    """Sphinx takes a broken reference, a page outside the navigation or a wrong heading for an error."""
+    pytest.importorskip("myst_parser")
+    pytest.importorskip("furo")
+    first = build_site.build(tmp_path / "site")
+    theory = (first.parent / "theory.html").read_text()
+    assert 'class="math' in theory and "```" not in theory
+    for page in PAGES:
+        name = (
+            page.relative_to(TOP / "docs").with_suffix(".html") if page.is_relative_to(TOP / "docs") else None
+        )
+        expected = {None: "index.html", Path("README.html"): "contents.html"}.get(name, name)
+        assert (first.parent / str(expected)).exists()
+    assert "https://cdn" not in theory or not build_site.MATHJAX.exists()
