@@ -81,7 +81,7 @@ exit ${PIPESTATUS[0]}'
 
 parallel() {
     local ranks=$1 mark=$2 file
-    rm -f "$others"/*
+    rm -rf "${others:?}"/*
     DFX_TEST_OTHERS=$others stage "pytest, $ranks ranks" bash env/mpirun.sh "$ranks" \
         bash -c "$quiet" pytest "${args[@]}" -p no:cacheprovider -m "${marker:+($marker) and }$mark" && return
     for file in "$others"/*; do
@@ -90,7 +90,33 @@ parallel() {
     done
 }
 
-stage 'pytest, serial' python -m pytest "${args[@]}" ${marker:+-m "$marker"}
+# All tests on one rank: as many processes as cores (at most 4), which share the test files out among themselves.
+shared='
+count=$1
+shift
+for ((i = 1; i < count; ++i)); do
+    python -m pytest -p shared_out "$@" >"$DFX_TEST_OTHERS/process-$i" 2>&1 &
+    processes[i]=$!
+done
+python -m pytest -p shared_out "$@"; worst=$?
+for ((i = 1; i < count; ++i)); do
+    wait "${processes[i]}"; status=$?
+    printf -- "-- process %s\n" "$((i + 1))"
+    cat "$DFX_TEST_OTHERS/process-$i"
+    [ $status -le $worst ] || worst=$status
+done
+exit $worst'
+
+processes=$(nproc)
+[ "$processes" -le 4 ] || processes=4
+if [ -n "$marker" ] || [ ${#args[@]} -gt 0 ]; then processes=1; fi
+mkdir "$others/claims"
+if [ "$processes" = 1 ]; then
+    stage 'pytest, serial' python -m pytest "${args[@]}" ${marker:+-m "$marker"}
+else
+    DFX_TEST_OTHERS=$others DFX_TEST_CLAIMS=$others/claims PYTHONPATH=tests${PYTHONPATH:+:$PYTHONPATH} \
+        stage "pytest, serial, $processes processes" bash -c "$shared" pytest "$processes" -p no:cacheprovider
+fi
 parallel 2 mpi
 parallel 3 mpi3
 
