@@ -36,6 +36,7 @@ STUDIES = {
     "resolved": ("dfx_homog.studies.simulate", "run_resolved"),
     "homogenised": ("dfx_homog.studies.simulate", "run_homogenised"),
     "convergence": ("dfx_homog.studies.convergence", "run_convergence"),
+    "case": ("dfx_homog.verification.check", "run_case"),
 }
 #: Studies that go on from the state of a model: only the same run file will do.
 CONTINUED = ("resolved", "homogenised", "convergence")
@@ -69,12 +70,15 @@ HELP = """commands:
   resolved FILE     the resolved model, every particle meshed
   homogenised FILE  the meso model with a particle problem at every point
   convergence FILE  resolved for a sequence of delta against homogenised: errors, orders, report
+  case FILE         the check in Python of a case of the verification book
+  verify [FILES]    cases of the verification book, compared; writes docs/verification (verify --help)
   check FILE        validates FILE and prints what it would run; solves nothing
   report DIR        (re)writes report.html of a study
   citations DIR     prints what to cite for a run
 
 FILE is a run file in TOML; docs/runfile.md has every key. Words after -- are PETSc options.
-Exit status: 0 done, 2 bad input, 3 the solver gave up, 75 stopped early with a checkpoint (--restart goes on)."""
+Exit status: 0 done, 2 bad input, 3 the solver gave up, 4 a case of verify failed, 75 stopped early with a checkpoint
+(--restart goes on)."""
 
 
 @dataclass(frozen=True)
@@ -346,15 +350,28 @@ def _end_undisturbed() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _verify(words: Sequence[str]) -> int:
+    """Starts its ranks itself, which a process that has started MPI cannot."""
+    from dfx_homog.verification.command import main as verify
+
+    try:
+        return verify(words)
+    except BadInput as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return BAD_INPUT
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """`dfx-homog`; returns the exit status. Collective on all ranks."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["verify"]:
+        return _verify(words[1:])
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD.Dup()  # its own, so that no message of a study is mistaken for one of these
     _end_all_ranks_on_exceptions(comm)
     if comm.size > 1:
         lock.end_with_parent()
-    words = list(sys.argv[1:] if argv is None else argv)
     job = None
     try:
         job = on_rank_0(comm, lambda: prepare(words))

@@ -38,15 +38,15 @@ def write_figure(directory: Path, path: Path, picture: str = "") -> Path:
         for name, draw in PICTURES.items():
             fig = draw(study) if picture in ("", name) else None
             if fig is not None:
-                _save(fig, path)
+                save(fig, path)
                 return path
     raise BadInput(
         f"{directory}: nothing to draw (needed for {picture or 'any picture'}: a finished study that suits)"
     )
 
 
-def _save(fig: Any, path: Path) -> None:
-    """A png has few colours, so that it stays small."""
+def save(fig: Any, path: Path) -> None:
+    """Write a figure to a .png or .svg. A png has few colours, so that it stays small."""
     if path.suffix == ".svg":
         fig.savefig(path, metadata={"Date": None})
         return

@@ -47,6 +47,12 @@ def _phase_legend(fig: Any) -> None:
 
 def unit_cells(study: Study) -> str | None:
     """Unit cells of all microstructures with phases and mesh."""
+    fig = cells_figure(study)
+    return None if fig is None else data_uri(fig, dpi=220)
+
+
+def cells_figure(study: Study) -> Any:
+    """The figure of `unit_cells`, None if there are none."""
     arrays = study.arrays
     names = [
         n.removeprefix("cell_").removesuffix("_points")
@@ -68,7 +74,7 @@ def unit_cells(study: Study) -> str | None:
         ax.set_ylabel("$z_2$")
         ax.set_title(f"{name}: {len(cells)} triangles")
     _phase_legend(fig)
-    return data_uri(fig, dpi=220)
+    return fig
 
 
 def resolved_mesh(study: Study) -> str | None:

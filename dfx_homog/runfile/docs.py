@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from dfx_homog.runfile.base import Table
 from dfx_homog.runfile.battery import Battery, Layer
+from dfx_homog.runfile.case import Case, CaseLevels, Expectation
 from dfx_homog.runfile.geometry import FAMILIES
 from dfx_homog.runfile.given import Given
 from dfx_homog.runfile.materials import Activation
@@ -42,6 +43,9 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[convergence]", Convergence),
     ("[rve]", Rve),
     ("[checkpoint]", Checkpoint),
+    ("[case]", Case),
+    ("[case.levels]", CaseLevels),
+    ("entries of case.expect", Expectation),
 )
 #: Keys that families share: heading, the table that has them, and which families it is for.
 GROUPS: tuple[tuple[str, type[Table], type[Table]], ...] = (

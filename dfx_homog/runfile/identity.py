@@ -10,8 +10,8 @@ from typing import Any
 
 from dfx_homog.runfile.models import Run
 
-#: Tables that change how a run is solved and kept, not what is solved.
-FREE = ("checkpoint", "solver")
+#: Tables that change how a run is solved, kept and compared, not what is solved.
+FREE = ("case", "checkpoint", "solver")
 VERSION = 3  # of what checkpoints and kept files hold; others are not gone on from
 
 
@@ -21,6 +21,11 @@ def digest(run: Run) -> str:
     files = {name: _content(Path(value)) for name, value in _keys(run) if _names_file(name)}
     text = json.dumps([VERSION, keys, files], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def named_files(run: Run) -> list[Path]:
+    """The files that the run names, in the order of their keys."""
+    return [Path(value) for name, value in _keys(run) if _names_file(name)]
 
 
 def difference(run: Run, other: Run) -> str | None:

@@ -22,6 +22,7 @@ from dfx_homog.parameters.expression import Expression
 from dfx_homog.parameters.sets.base import ParameterSet
 from dfx_homog.runfile.base import Table, wrong
 from dfx_homog.runfile.battery import Battery
+from dfx_homog.runfile.case import Case
 from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
 from dfx_homog.runfile.materials import Activation, check_curves
 from dfx_homog.runfile.parameters_si import ParametersSI
@@ -211,6 +212,7 @@ class Run(Table):
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="when the state is written")
     convergence: Convergence = Field(default=None, description="levels of the convergence study")  # type: ignore[assignment]
 
+    case: Case = Field(default=None, description="case of the verification book")  # type: ignore[assignment]
     rve: Rve = Field(default=None, description="samples of the study of representative volumes")  # type: ignore[assignment]
 
     _source: str = PrivateAttr(default="run file")

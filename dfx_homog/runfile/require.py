@@ -18,16 +18,20 @@ from dfx_homog.runfile.solid3d import RandomSpheres
 from dfx_homog.runfile.voxels import GaussianField, Image
 
 MODELS = ("resolved", "homogenised", "convergence")
-COMMANDS = ("cell", "rve", *MODELS)
+COMMANDS = ("cell", "rve", *MODELS, "case")
 #: Commands of the interface that this version does not offer.
 LATER_COMMANDS = ("scaling",)
 
 
 def require(run: Run, command: str) -> None:
-    """Raises BadInput unless `run` has all that `command` (cell, rve, resolved, homogenised, convergence) needs.
+    """Raises BadInput unless `run` has all that `command` (one of COMMANDS) needs.
 
-    `cell` needs microstructures only; a coefficient that is missing leaves its tensor undefined.
+    `cell` needs microstructures only; a coefficient that is missing leaves its tensor undefined. `case` needs a table
+    [case]; what its check needs it says itself.
     """
+    if command == "case":
+        _require_check(run)
+        return
     if command == "convergence" and run.battery is not None and run.battery.levels is not None:
         require(run, "homogenised")
         if run.homogenised.wall_law:
@@ -56,6 +60,17 @@ def require(run: Run, command: str) -> None:
         _require_scalar_diffusivity(run)
         if run.homogenised.wall_law:
             _require_walls(run)
+
+
+def _require_check(run: Run) -> None:
+    """A case whose check is in Python."""
+    if run.case is None:
+        raise run.problem("[case]", "required by case (allowed: a table [case])")
+    if run.case.is_study:
+        raise run.problem(
+            "case.command",
+            f'"{run.case.command}" is no check in Python (allowed: the command {run.case.command} itself, or verify)',
+        )
 
 
 def _require_battery(run: Run) -> None:

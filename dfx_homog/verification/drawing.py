@@ -1,0 +1,68 @@
+"""Pictures of cases that run a command: from its directory of results, in the report's style."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dfx_homog.errors import BadInput
+from dfx_homog.runfile.case import Case
+from dfx_homog.verification.outcome import loglog
+from dfx_homog.verification.verdict import error
+
+INCHES, DPI = 9.4, 110
+
+
+def draw(case: Case, result: Mapping[str, Any], out: Path, path: Path) -> Path:
+    """Draws the picture that the case names to `path` with .svg or .png. Raises BadInput if there is none."""
+    if case.picture == "levels":
+        return _save(_levels(case, result), path.with_suffix(".svg"))
+    if case.picture == "cells":
+        from dfx_homog.report.data import load
+        from dfx_homog.report.plots_geometry import cells_figure
+        from dfx_homog.report.style import style
+
+        with style():
+            fig = cells_figure(load(out))
+            if fig is None:
+                raise BadInput(f"{out}: no unit cells in two dimensions to draw")
+            return _save(fig, path.with_suffix(".png"))
+    from dfx_homog.report.figure import write_figure
+
+    return write_figure(out, path.with_suffix(".png"), case.picture or "")
+
+
+def checksum(path: Path) -> str:
+    """Of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _levels(case: Case, result: Mapping[str, Any]) -> Any:
+    """Difference from the expected values against the levels."""
+    if case.levels is None:
+        raise BadInput("case.picture: levels needs [case.levels]")
+    series, slopes = {}, set()
+    runs = [run for run in result["runs"] if run["ranks"] == case.ranks[0]]
+    for entry in case.expect:
+        if entry.value is None:
+            continue
+        found = [error(entry, tuple(run["quantities"].get(entry.quantity, {}).values())) for run in runs]
+        points = [(v, e) for v, e in zip(case.levels.values, found, strict=True) if e]
+        if points:
+            series[entry.name or entry.quantity] = ([p[0] for p in points], [p[1] for p in points])
+        if entry.order_at_least is not None:
+            rising = case.levels.values[-1] > case.levels.values[0]
+            slopes.add(float(round(entry.order_at_least)) * (-1 if rising else 1))
+    if not series:
+        raise BadInput("case.picture: levels has nothing to draw")
+    return loglog(series, case.levels.name, "difference from the expected value", sorted(slopes))
+
+
+def _save(fig: Any, path: Path) -> Path:
+    from dfx_homog.report.figure import save
+
+    save(fig, path)
+    return path
