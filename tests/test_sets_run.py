@@ -23,6 +23,8 @@ steps = [{ current = 48.685492, duration = 60.0 }]
 dt = 20.0
 [homogenised]
 elements = 4
+[output]
+report = false
 """
 SET = f'[parameters]\nset = "chen2020"\n{STEPS}'
 BPX = f"""
