@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dfx_homog import together
+from dfx_homog import timing, together
 from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
 from dfx_homog.io import lock
 from dfx_homog.io.disk import DISK
@@ -281,6 +281,7 @@ def execute(job: Job, comm: Any) -> None:
             lock.share(job.options.out, comm.rank)
         module, function = STUDIES[job.command]
         study = getattr(importlib.import_module(module), function)
+        timing.begin()
         study(job.run, job.options.out, job.options)
 
 

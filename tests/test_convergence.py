@@ -147,6 +147,7 @@ def numbers(value: Any, path: str = "") -> dict[str, float]:
     if isinstance(value, dict):
         skip = (
             "seconds",
+            "timing",
             "memory",
             "ranks",
             "iterations",

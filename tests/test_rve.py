@@ -243,7 +243,7 @@ def test_sub_volumes_of_an_image(folder: Path) -> None:
 
 
 def without_times(result: dict[str, Any]) -> dict[str, Any]:
-    drop = ("seconds", "ranks", "iterations", "samples_seconds")
+    drop = ("seconds", "timing", "ranks", "iterations", "samples_seconds")
     if isinstance(result, dict):
         return {k: without_times(v) for k, v in result.items() if k not in drop}
     return [without_times(v) for v in result] if isinstance(result, list) else result

@@ -14,6 +14,7 @@ from dfx_homog.io.disk import check_room, on_rank_0, reserve
 from dfx_homog.models.in_units import column
 from dfx_homog.models.marched import Marched
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
+from dfx_homog.timing import timed
 from dfx_homog.together import all_arrive
 
 
@@ -62,6 +63,7 @@ class FieldWriter:
         on_rank_0(self._comm, self._path, lambda: reserve(self._room, CLOSING))
         self._writer = _compat.vtx_writer(self._comm, self._path, self._functions)
 
+    @timed("output")
     def write(self, time: float) -> None:
         """Append the new state, unless the last one written is of the same time (in the units of the run file)."""
         if not self._active or time == self._written:

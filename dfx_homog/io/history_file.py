@@ -11,6 +11,7 @@ from mpi4py import MPI
 from dfx_homog.errors import BadInput
 from dfx_homog.io.disk import on_rank_0, replace
 from dfx_homog.models.history import Row
+from dfx_homog.timing import timed
 
 
 class HistoryFile:
@@ -50,6 +51,7 @@ class HistoryFile:
         replace(self._path, "\r\n".join([",".join(self._columns), *lines, ""]).encode())
         self._file = self._path.open("a", encoding="utf-8", newline="")
 
+    @timed("output")
     def add(self, row: Row) -> None:
         """Append a row. Collective."""
         on_rank_0(self._comm, self._path, lambda: self._write(row))

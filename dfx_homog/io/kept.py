@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 from dfx_homog.io.disk import on_rank_0, replace
 from dfx_homog.io.results import plain
+from dfx_homog.timing import timed
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -20,6 +21,7 @@ FACTS = "facts"  # name of the array that holds the JSON text
 DIGEST = 32  # bytes
 
 
+@timed("output")
 def save(path: Path, comm: MPI.Comm, key: str, facts: Json, arrays: Arrays | None = None) -> None:
     """Write what rank 0 has. `key` says what it was computed from. Collective.
 

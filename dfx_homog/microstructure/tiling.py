@@ -21,6 +21,7 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.lattice import Lattice
 from dfx_homog.microstructure.partition import shares
 from dfx_homog.microstructure.unitcell import UnitCell
+from dfx_homog.timing import timed
 
 Ints = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int32]
@@ -170,6 +171,7 @@ class TiledMesh:
         return np.column_stack([local, np.asarray(facets)[which]])[keep].astype(np.int32)
 
 
+@timed("mesh")
 def tile_mesh(
     comm: MPI.Intracomm,
     cells: tuple[UnitCell, ...],

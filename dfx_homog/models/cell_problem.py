@@ -22,7 +22,7 @@ from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from dfx_homog import _compat
+from dfx_homog import _compat, timing
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
 from dfx_homog.microstructure.tiling import TiledMesh, tile_mesh
@@ -32,6 +32,7 @@ from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.resolved_forms import cellwise
 from dfx_homog.solvers.layout import Layout, Transfer, build_layout
 from dfx_homog.solvers.presets import DIRECT, ELLIPTIC, ELLIPTIC_3D, set_options
+from dfx_homog.timing import timed
 
 Ints = npt.NDArray[np.int64]
 
@@ -75,6 +76,7 @@ class CellProblem:
     Raises SolverFailure if the linear solver does not converge.
     """
 
+    @timed("assembly")
     def __init__(
         self,
         comm: MPI.Intracomm,
@@ -99,6 +101,7 @@ class CellProblem:
         if condition == "periodic":
             self.keys = self.tiled.periodic_keys(self.keys, tuple(range(cell.dim)))
 
+    @timed("assembly")
     def solve(self, coefficient: list[Any], *, correctors: bool = True) -> Homogenised:
         """Solve for the coefficient (number or (d, d) tensor, None where absent) of [electrolyte, solid].
 
@@ -236,7 +239,7 @@ class _System:
             self.transfer.add_to_vector(local if flux else -local, b)
             iterations, residual = 0, 0.0
             if self.layout.global_size > 0 and (size := b.norm()) > 0:
-                with _clock(self.seconds, "solve"):
+                with timing.phase("solve"), _clock(self.seconds, "solve"):
                     ksp.solve(b, w)
                 iterations, residual = ksp.getIterationNumber(), ksp.getResidualNorm() / size
                 if ksp.getConvergedReason() < 0:
@@ -244,6 +247,7 @@ class _System:
                         f"cell problem of '{problem.cell.name}', direction {j + 1}: CG did not converge, relative "
                         f"residual {residual:.1e} after {iterations} iterations"
                     )
+            timing.count(linear=1, krylov=iterations)
             loads.append(b)
             fields.append(w)
             self.iterations.append(iterations)
@@ -258,8 +262,9 @@ class _System:
         ksp.setOperators(self.matrix)
         ksp.setFromOptions()
         if self.layout.global_size > 0:
-            with _clock(self.seconds, "setup"):
+            with timing.phase("preconditioner"), _clock(self.seconds, "setup"):
                 ksp.setUp()
+            timing.count(setups=1)
         return ksp
 
     def destroy(self) -> None:

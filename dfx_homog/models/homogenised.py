@@ -30,6 +30,7 @@ from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.presets import ERROR_ORIENTED, NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
+from dfx_homog.timing import timed
 
 ELECTRODES = ("negative", "positive")
 SMALL = 20_000  # meso unknowns that are factorised in less time than multigrid takes
@@ -45,6 +46,7 @@ class HomogenisedModel(TransientModel):
     The particle problems, which are nearly all of the work, are spread over the ranks with the nodes.
     """
 
+    @timed("assembly")
     def __init__(
         self,
         comm: MPI.Intracomm,

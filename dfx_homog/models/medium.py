@@ -5,7 +5,6 @@ Meshes (effective.py) and voxels (voxel_medium.py) share this.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from mpi4py import MPI
 
+from dfx_homog import timing
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
@@ -184,4 +184,4 @@ def check_coefficients(grid: VoxelGrid, spec: Any) -> None:
 
 def peak_memory(comm: MPI.Intracomm) -> int:
     """Largest resident memory so far in bytes, summed over the ranks. Collective."""
-    return int(comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    return int(comm.allreduce(timing.peak_memory()))

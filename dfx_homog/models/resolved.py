@@ -26,6 +26,7 @@ from dfx_homog.solvers.layout import Flags, Layout, build_layout
 from dfx_homog.solvers.newton import Groups, NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.presets import NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
+from dfx_homog.timing import timed
 
 
 class ResolvedModel(TransientModel):
@@ -37,6 +38,7 @@ class ResolvedModel(TransientModel):
     groups: all fields in groups for the block preconditioner, in the order in which it takes them
     """
 
+    @timed("assembly")
     def __init__(
         self,
         comm: MPI.Intracomm,

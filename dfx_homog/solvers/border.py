@@ -20,6 +20,7 @@ from petsc4py import PETSc
 from dfx_homog._compat import FloatArray
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.layout import Layout, Transfer
+from dfx_homog.timing import count, timed
 
 SETUP = 10  # iterations that take as long as setting up a preconditioner: measured, docs/performance.md
 RATE_RATIO = 2.0  # change of the coefficient of d_t for which a preconditioner is not kept
@@ -134,6 +135,7 @@ class BorderedPreconditioner:
         """Set `inner` up for the next system whatever it took."""
         self._forced = True
 
+    @timed("preconditioner")
     def setUp(self, _pc: PETSc.PC) -> None:
         if not self.held:
             self._new, self._excess = self._applied, 0
@@ -150,6 +152,7 @@ class BorderedPreconditioner:
         self.inner.setUpOnBlocks()
         self._applied = 0
         if not self.held:
+            count(setups=1)
             self.setups, self._rate, self._forced = self.setups + 1, self.rate, False
         # the pivot of a given power says how near the limit is
         self._stale = self._stale or not self.held or self._border.control.kind == "power"

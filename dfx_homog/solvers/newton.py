@@ -15,6 +15,7 @@ from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Guard, Places, largest_entry
 from dfx_homog.solvers.layout import Layout, Transfer
 from dfx_homog.solvers.presets import DIRECT, NEWTON, Options, block_preconditioner, set_options
+from dfx_homog.timing import count, phase, timed
 
 # A line search that gets stuck this near to the tolerance has met rounding: the step is solved.
 ROUNDING = 20.0
@@ -180,7 +181,8 @@ class NewtonSolver:
         self._local[:] = 0
         f.set(0)
         try:
-            self._residual(self._local)
+            with phase("assembly"):
+                self._residual(self._local)
         except SolverFailure as error:
             # raised on all ranks alike; a line search takes a shorter step where the residual is infinite
             self._complaint = error
@@ -197,9 +199,10 @@ class NewtonSolver:
         self._take(x)
         if self.border.control.finds_current:
             self.border.slopes = self.border.control.slopes(self._current, self._voltage)
-        self._matrix.zeroEntries()
-        self._jacobian(self._matrix)
-        self._matrix.assemble()
+        with phase("assembly"):
+            self._matrix.zeroEntries()
+            self._jacobian(self._matrix)
+            self._matrix.assemble()
         J.assemble()
 
     def _shorten(self, x: PETSc.Vec, step: PETSc.Vec) -> bool:
@@ -216,6 +219,7 @@ class NewtonSolver:
         """From now on stop at the smaller of `limit` and the tolerance given at the start."""
         self.snes.setTolerances(atol=min(self._atol, limit))
 
+    @timed("solve")
     def solve(self, control: Control | None = None, current: float = 0.0, rate: float = 0.0) -> SolveInfo:
         """Solve from the present values; they and the applied current hold the solution afterwards.
 
@@ -242,6 +246,7 @@ class NewtonSolver:
             info, reason = self._iterate(whole=False)
         if reason == _Reason.DIVERGED_LINE_SEARCH and self._guard and self._guard.active:
             info, reason = self._iterate(whole=True)
+        count(newton=info.newton, linear=len(info.krylov), krylov=sum(info.krylov))
         failure = None if self._converged(reason, info.residual) else self._failure(reason, info)
         if failure is None and self._share_of_power() < -LIMIT_OF_POWER:
             failure = SolverFailure(f"Newton's method found the lower of two voltages: {self._at_limit()}")

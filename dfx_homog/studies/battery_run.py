@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.models import in_units
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
@@ -52,7 +52,7 @@ def run_battery(run: Run, out: Path, opts: RunOptions) -> None:
             entries["battery"] = facts | outcome(model, result.rows, run.battery, units)
             entries |= {"walls": in_units.walls(units, battery.strips)} if battery.strips else {}
             entries |= problem.twin.to_json() if problem.twin else {}
-            write_json(out / "result.json", entries, comm)
+            write_result(out, entries, comm)
             last = result.rows[-1]
             log.say(f"V = {last['voltage']:.6f}, T up to {last['T_max']:.6g} at t = {last['time']:g}")
             if complaint := warning(result.rows):

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from dfx_homog.export.write import write_exports
 from dfx_homog.io import kept
 from dfx_homog.io.disk import on_rank_0
-from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models.medium import Json
 from dfx_homog.runfile import Run
@@ -44,7 +44,7 @@ def run_cell(run: Run, out: Path, opts: RunOptions) -> None:
             write_arrays(out / "fields.npz", arrays, comm)
             geometries: Geometries = {**cells, **{n: grid for n, (grid, _) in images.items()}}
             entries = _entries(problem, geometries, out / "cells", opts, log, interrupt)
-            write_json(out / "result.json", {"ranks": comm.size, "microstructures": entries}, comm)
+            write_result(out, {"ranks": comm.size, "microstructures": entries}, comm)
             for line in write_exports(run, entries, out, comm):
                 log.say(line)
             finish(run, out, comm, log)

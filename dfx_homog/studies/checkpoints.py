@@ -18,6 +18,7 @@ from dfx_homog.runfile.identity import FREE, digest
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log
+from dfx_homog.timing import timed
 from dfx_homog.together import agreed
 
 Json = dict[str, Any]
@@ -89,6 +90,7 @@ class Checkpoints:
         if reason:
             raise StoppedEarly(f"stopped by {reason} after step {step}; --restart goes on from there")
 
+    @timed("output")
     def write(self, model: Marched, step: int, facts: Json) -> None:
         """Write a checkpoint of an accepted step, unless it is there. Collective."""
         if step == self._written[0]:

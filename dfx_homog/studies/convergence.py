@@ -14,7 +14,7 @@ from mpi4py import MPI
 from dfx_homog.errors import SolverFailure
 from dfx_homog.io import kept
 from dfx_homog.io.disk import on_rank_0
-from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models import in_units
 from dfx_homog.models.effective import EffectiveMedium
@@ -129,7 +129,7 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
             result["geometry"] = found
             result |= problem.twin.to_json() if problem.twin else {}
             result["seconds"] = time.perf_counter() - start
-            write_json(out / "result.json", result, comm)
+            write_result(out, result, comm)
             for name, words in (("orders", ""), ("orders_wall_law", " with wall laws")):
                 if name in result:
                     found_orders = ", ".join(f"{o:.3f}" for o in result[name]["voltage"] if o)

@@ -16,6 +16,7 @@ from dfx_homog.runfile import ELECTRODES, REGIONS, Run
 from dfx_homog.runfile.meso import LATERAL_ELEMENTS, lateral_size, meso_dimension, microstructure_dimension
 from dfx_homog.runfile.place import TIMES, check_cooling
 from dfx_homog.runfile.require import check_places
+from dfx_homog.timing import timed
 
 
 def tensors(run: Run, media: dict[str, Any]) -> dict[tuple[str, str], FloatArray]:
@@ -60,6 +61,7 @@ def dimension(run: Run, media: dict[str, Any]) -> int:
     return dim
 
 
+@timed("mesh")
 def meso_domain(comm: MPI.Intracomm, run: Run, media: dict[str, Any]) -> MesoDomain:
     """Line, box or mesh of the run. Collective. Raises BadInput."""
     if run.homogenised.mesh is not None:

@@ -36,7 +36,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dfx_homog.io.disk import on_rank_0
-from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.models.medium import check_coefficients
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
@@ -84,7 +84,7 @@ def run_rve(run: Run, out: Path, opts: RunOptions) -> None:
             arrays |= pictures.unit_cells(cells) | panels
             _tell(log, run, result)
             write_arrays(out / "fields.npz", arrays, comm)
-            write_json(out / "result.json", {"ranks": comm.size, **result, "statistics": statistics}, comm)
+            write_result(out, {"ranks": comm.size, **result, "statistics": statistics}, comm)
             finish(run, out, comm, log)
 
 

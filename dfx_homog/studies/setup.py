@@ -37,6 +37,7 @@ from dfx_homog.studies.joining import fitting_separator
 from dfx_homog.studies.meso_setup import dimension, meso_domain
 from dfx_homog.studies.regions import active_cells, area_factors, check_paths, heat_capacities
 from dfx_homog.studies.unit_cells import broadcast, build_unit_cell, face_breaks
+from dfx_homog.timing import timed
 from dfx_homog.voxels.grid import VoxelGrid
 
 LARGE = 200_000  # cells of a mesh that ranks map from a file
@@ -70,6 +71,7 @@ class Problem:
         twin = dimensionless(self.run, heat_capacities(self.run, cells))
         return replace(self, run=twin.run, twin=twin)
 
+    @timed("mesh")
     def unit_cells(self, out: Path | None = None, *, tiled: bool = True) -> dict[str, UnitCell]:
         """Mesh of every microstructure of the run file that is meshed, in a battery cell of its images too.
 
@@ -147,6 +149,7 @@ class Problem:
             raise error
         return UnitCell.load(path) if large else broadcast(comm, made)
 
+    @timed("mesh")
     def grids(self) -> dict[str, tuple[VoxelGrid, Panels | None]]:
         """Image of every microstructure that is made of voxels, with pictures of its segmentation. Raises BadInput."""
         from dfx_homog.voxels.image import load_image

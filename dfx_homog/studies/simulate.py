@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.models import in_units, losses
 from dfx_homog.models.excess import StripResistances
 from dfx_homog.models.interface_statistics import summary
@@ -92,7 +92,7 @@ def _simulate(
         entries |= {"walls": in_units.walls(units, strips)} if strips else {}
         entries |= summary(result.rows, run.time.scheme) | losses.summary(result.rows)
         entries |= problem.twin.to_json() if problem.twin else {}
-        write_json(out / "result.json", entries, model.comm)
+        write_result(out, entries, model.comm)
         last, volts, seconds = result.rows[-1], units.symbol("voltage"), units.symbol("time")
         log.say(
             f"V = {last['voltage']:.6f} {volts}".rstrip() + f" at t = {last['time']:g} {seconds}".rstrip()

@@ -21,7 +21,7 @@ from scipy.interpolate import CubicSpline
 from dfx_homog._compat import FloatArray
 from dfx_homog.io import kept
 from dfx_homog.io.disk import on_rank_0
-from dfx_homog.io.results import write_arrays, write_json
+from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.models.battery.heat import Cooling
 from dfx_homog.models.battery.laminate import Stack, corrector_slopes
 from dfx_homog.models.battery.model import BatteryModel
@@ -106,7 +106,7 @@ def run_stacks(run: Run, out: Path, opts: RunOptions) -> None:
                 "ranks": comm.size,
                 "seconds": time.perf_counter() - start,
             }
-            write_json(out / "result.json", result, comm)
+            write_result(out, result, comm)
             found = ", ".join(f"{o:.3f}" for o in result["orders"]["T"]["l2"] if o)
             log.say(f"order of T in eps: {found}")
             finish(run, out, comm, log)

@@ -103,6 +103,7 @@ class AssembledSolver:
         set_options(_PREFIX, options, user)
         self.ksp.setOperators(self.matrix, self.shifted)
         self.ksp.setFromOptions()
+        self.ksp.setUp()
 
     def solve(self, what: str, floor: float = 0.0) -> tuple[int, float]:
         """Iterations and relative residual; raises SolverFailure, naming `what`, if it does not converge.

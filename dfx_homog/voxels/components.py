@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dfx_homog._native import label_box, weighted_components
 from dfx_homog.microstructure.components import lattice_basis
+from dfx_homog.timing import timed
 from dfx_homog.voxels.grid import VoxelGrid, neighbour_planes
 
 Ints = NDArray[np.int64]
@@ -63,6 +64,7 @@ class Clusters:
         return int(self.sizes[chosen].sum())
 
 
+@timed("mesh")
 def voxel_components(grid: VoxelGrid, conducts: Sequence[bool] | Flags, periodic: bool) -> Clusters:
     """Clusters of the voxels whose code conducts; conducts (codes,) bool.
 

@@ -22,6 +22,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.timing import count, phase, timed
 from dfx_homog.voxels.assembled import AssembledSolver
 from dfx_homog.voxels.cg import ConjugateGradients
 from dfx_homog.voxels.grid import VoxelGrid
@@ -102,6 +103,7 @@ class VoxelProblem:
         self.grid, self.discretisation, self.condition = grid, discretisation, condition
         self.single, self.rtol, self.method, self.user = single, rtol, method, user
 
+    @timed("solve")
     def solve(
         self,
         codes: NDArray[np.uint8],
@@ -157,14 +159,16 @@ class VoxelProblem:
         began = time.perf_counter()
         grid = self.grid
         axis = grid.axes[directions[0]]
-        operator = VoxelOperator(
-            grid, self.discretisation, codes, table, sides(self.condition, grid.dim, axis)
-        )
-        solver: LinearSolver
-        if self.method == "assembled":
-            solver = AssembledSolver(operator, self.rtol, self.user)
-        else:
-            solver = ConjugateGradients(operator, self.single, self.rtol, self.user)
+        with phase("preconditioner"):
+            operator = VoxelOperator(
+                grid, self.discretisation, codes, table, sides(self.condition, grid.dim, axis)
+            )
+            solver: LinearSolver
+            if self.method == "assembled":
+                solver = AssembledSolver(operator, self.rtol, self.user)
+            else:
+                solver = ConjugateGradients(operator, self.single, self.rtol, self.user)
+        count(setups=1)
         work.dofs = solver.dofs
         work.setup += time.perf_counter() - began
         run = _given_flux if self.condition == "flux" else _given_gradient
@@ -203,6 +207,7 @@ def _given_gradient(
     floor = operator.load(axes[j], solver.p, solver.r)
     iterations, residual = solver.solve(f"cell problem of '{grid.name}', direction {j + 1}", floor)
     work.iterations.append(iterations)
+    count(linear=1, krylov=iterations)
     work.residuals.append(residual)
     operator.exchange(solver.x)
     u = operator.coordinate(axes[j], solver.p)
@@ -232,6 +237,7 @@ def _given_flux(
     operator.boundary_load(axes[j], solver.r)
     iterations, residual = solver.solve(f"cell problem of '{grid.name}', direction {j + 1}")
     work.iterations.append(iterations)
+    count(linear=1, krylov=iterations)
     work.residuals.append(residual)
     solver.x /= operator.scale
     operator.exchange(solver.x)

@@ -23,6 +23,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.spatial import SphericalVoronoi
 
+from dfx_homog.timing import timed
 from dfx_homog.voxels.grid import VoxelGrid, neighbour_planes
 
 Mask = NDArray[np.bool_]
@@ -52,6 +53,7 @@ def interface_faces(
     return _pairs(grid, _sides(grid, first, second), periodic, steps)
 
 
+@timed("mesh")
 def specific_surface(
     grid: VoxelGrid, periodic: bool, first: Mask | None = None, second: Mask | None = None
 ) -> SpecificSurface:
