@@ -141,6 +141,9 @@ def undocumented(result: dict[str, Any], titles: tuple[str, ...]) -> set[str]:
     """Keys of a result that the sections do not name."""
     named = names_in("\n".join(section(title) for title in (*titles, "history.csv")))
     patterns = [pattern(name) for name in named]
+    patterns += [
+        re.compile(name[:-1] + r"\d") for name in named if re.fullmatch(r"\w+_[xy]1", name)
+    ]  # "hot_y1, …"
     found = set()
     for path in keys(result):
         *above, key = path
