@@ -12,7 +12,7 @@ import pytest
 from dfx_homog import cli
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import load
-from dfx_homog.verification import command, drawing, quantities, running, store, verdict
+from dfx_homog.verification import NotHere, command, drawing, quantities, running, store, verdict
 
 TOP = Path(__file__).resolve().parents[1]
 BOOK = TOP / command.BOOK
@@ -37,6 +37,8 @@ def test_case(case: store.BookCase, tmp_path: Path) -> None:
             continue
         out = tmp_path / part.folder
         assert cli.main(running.words(case, part, out)) == 0
+        if reason := running.not_here(case, out):
+            pytest.skip(reason)
         found, problem = running.quantities(case, out)
         assert not problem
         runs.append({"ranks": part.ranks, "level": part.level, "quantities": found})
@@ -247,6 +249,40 @@ def test_missing_data_is_skipped(tmp_path: Path) -> None:
     kept = running.run(case, tmp_path / "work", tmp_path, None)
     assert kept["skipped"] == "data not here: no.tif"
     assert verdict.outcome(case.case, case.identity, kept) == verdict.SKIPPED
+
+
+def test_a_case_of_another_run_file(tmp_path: Path) -> None:
+    """Its tables stand under those of the case, and are written out in run.toml."""
+    made(tmp_path, "{ quantity = 'x', at_most = 1.0 }")
+    head, _, tail = (tmp_path / "one.toml").read_text().partition("[microstructure.one]")
+    (tmp_path / "base.toml").write_text("[microstructure.one]" + tail + "\n[solver]\npreset = 'direct'\n")
+    (tmp_path / "one.toml").write_text(head.replace("[case]", "[case]\nof = 'base.toml'"))
+    run = load(tmp_path / "one.toml")
+    assert run.solver.preset == "direct"
+    assert run.microstructure["one"].dim == 2
+    (tmp_path / "again.toml").write_text(run.to_toml())
+    assert load(tmp_path / "again.toml").to_toml() == run.to_toml()
+    (tmp_path / "two.toml").write_text(head.replace("[case]", "[case]\nof = 'one.toml'"))
+    for name, says in (("two.toml", "is a case itself"), ("none.toml", "no such file")):
+        (tmp_path / "two.toml").write_text(
+            head.replace("[case]", f"[case]\nof = '{name.replace('two', 'one')}'")
+        )
+        with pytest.raises(BadInput, match=says):
+            load(tmp_path / "two.toml")
+
+
+def test_a_check_that_cannot_run_here_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = TEXT.replace("EXPECT", "{ quantity = 'x', at_most = 1.0 }").replace("LEVELS", "")
+    (tmp_path / "one.toml").write_text(text.replace('"cell"', '"outcome.loglog"'))
+    case = store.read_case(tmp_path / "one.toml")
+
+    def check(*_: Any) -> Any:
+        raise NotHere("no such program")
+
+    monkeypatch.setattr("dfx_homog.verification.outcome.loglog", check)
+    monkeypatch.setattr(check, "__module__", "dfx_homog.verification.outcome")
+    assert cli.main(["case", str(case.path), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert running.not_here(case, tmp_path / "out") == "no such program"
 
 
 def test_run_files_of_cases_are_complete() -> None:

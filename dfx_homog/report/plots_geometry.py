@@ -47,12 +47,12 @@ def _phase_legend(fig: Any) -> None:
 
 def unit_cells(study: Study) -> str | None:
     """Unit cells of all microstructures with phases and mesh."""
-    fig = cells_figure(study)
+    fig = cells_figure(study, 3)
     return None if fig is None else data_uri(fig, dpi=220)
 
 
-def cells_figure(study: Study) -> Any:
-    """The figure of `unit_cells`, None if there are none."""
+def cells_figure(study: Study, least: int = 1) -> Any:
+    """The figure of `unit_cells`, in a row with room for `least` of them; None if there are none."""
     arrays = study.arrays
     names = [
         n.removeprefix("cell_").removesuffix("_points")
@@ -61,8 +61,9 @@ def cells_figure(study: Study) -> Any:
     ]
     if not names:
         return None
-    fig = figure(WIDTH, 3.4)
-    for ax, name in zip(np.atleast_1d(fig.subplots(1, max(len(names), 3))), names + [None] * 3, strict=False):
+    columns = max(len(names), least)
+    fig = figure(WIDTH * columns / max(columns, 3), 3.6)
+    for ax, name in zip(np.atleast_1d(fig.subplots(1, columns)), names + [None] * least, strict=False):
         if name is None:
             ax.set_visible(False)
             continue

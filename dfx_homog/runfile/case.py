@@ -21,6 +21,7 @@ from dfx_homog.runfile.types import (
     show,
     whole_number_in,
 )
+from dfx_homog.runfile.types_cells import Dimension
 
 #: Commands whose results a case may be compared with; other cases are checks in Python.
 STUDIES = ("cell", "rve", "resolved", "homogenised", "convergence")
@@ -56,6 +57,11 @@ def _ranks(value: Any) -> tuple[int, ...]:
     return ranks
 
 
+def _file(value: Any) -> str:
+    raise ValueError(f"{show(value)} was not read")  # `load` has put the file's tables in its place
+
+
+RunFileName = Annotated[str, Allowed("name of a run file, .toml"), PlainValidator(_file)]
 Text = Annotated[str, Allowed("text, not empty"), PlainValidator(_text)]
 Texts = Annotated[
     tuple[str, ...], Allowed("a list of texts, not empty"), PlainValidator(lambda v: list_of(v, _text))
@@ -140,6 +146,12 @@ class CaseLevels(Table):
     keys: Texts = Field(description="keys of this run file that take the values, as --set has them")
     values: LevelValues = Field(description="values that fall (sizes) or rise (counts), from coarse to fine")
     name: Text = Field(default="h", description="what the page calls the values, Markdown")
+    unknowns: Text | None = Field(
+        default=None,
+        description="path to a number n of unknowns: orders are then in n^(-1/dim), since meshes are not exactly as "
+        "fine as is asked for",
+    )
+    dim: Dimension = Field(default=2, description="with unknowns: space dimensions")
 
     @field_validator("values")
     @classmethod
@@ -153,6 +165,11 @@ class CaseLevels(Table):
 class Case(Table):
     """[case]: a case of the verification book: what `verify` runs, compares and writes down."""
 
+    of: RunFileName | None = Field(
+        default=None,
+        description="another run file, whose tables stand under those of this one, table by table; in `run.toml` "
+        "they are written out",
+    )
     title: Text = Field(description="heading of the page")
     group: Text = Field(description="part of the book")
     checks: Text = Field(description="what is checked and why it must hold, Markdown with formulas in $…$")

@@ -23,6 +23,13 @@ def digest(run: Run) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def given_keys(run: Run) -> dict[str, Any]:
+    """The keys that the run file gives itself, dotted, those of FREE and names of files apart."""
+    tables = run.model_dump(by_alias=True, exclude_unset=True)
+    flat = _flat("", {name: table for name, table in tables.items() if name not in FREE})
+    return {name: value for name, value in flat if not _names_file(name)}
+
+
 def named_files(run: Run) -> list[Path]:
     """The files that the run names, in the order of their keys."""
     return [Path(value) for name, value in _keys(run) if _names_file(name)]

@@ -23,7 +23,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Run:
 
     Raises BadInput with one line: file, key and what is allowed. Serial: call it on one rank.
     """
-    data = _read(Path(path))
+    data = _with_base(_read(Path(path)), Path(path))
     for override in overrides:
         _override(data, override)
     try:
@@ -37,6 +37,22 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Run:
         raise BadInput(f"{path}: {describe(error)}") from None
     run._source, run._notes, run._given = str(path), completed.notes, completed.given
     return run
+
+
+def _with_base(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The tables of the run file that case.of names, under those of this one. Raises BadInput."""
+    case = data.get("case")
+    if not isinstance(case, dict) or "of" not in case:
+        return data
+    name = case["of"]
+    if not isinstance(name, str) or Path(name).suffix != ".toml" or "\0" in name:
+        raise BadInput(
+            f"{path}: case.of: {show(name)} is no run file (allowed: the name of a run file, .toml)"
+        )
+    base = _read(path.parent / name)
+    if "case" in base:
+        raise BadInput(f"{path}: case.of: {name} is a case itself (allowed: a run file without [case])")
+    return {**base, **data, "case": {key: value for key, value in case.items() if key != "of"}}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,6 +10,6 @@ alone (`pages`, `summary`). A case that needs more than a command is a check in 
 with `command = "module.my_check"` in its run file. Imports nothing of the solvers.
 """
 
-from dfx_homog.verification.outcome import Outcome, Table, lines, loglog
+from dfx_homog.verification.outcome import NotHere, Outcome, Table, lines, loglog
 
-__all__ = ["Outcome", "Table", "lines", "loglog"]
+__all__ = ["NotHere", "Outcome", "Table", "lines", "loglog"]

@@ -17,7 +17,7 @@ from dfx_homog.io.provenance import write_run_toml
 from dfx_homog.io.results import write_json
 from dfx_homog.runfile import Run
 from dfx_homog.runoptions import RunOptions
-from dfx_homog.verification.outcome import PICTURE, Outcome
+from dfx_homog.verification.outcome import PICTURE, NotHere, Outcome
 
 Check = Callable[[Run, MPI.Intracomm], Outcome]
 
@@ -37,10 +37,18 @@ def check_of(name: str) -> Check:
 
 
 def run_case(run: Run, out: Path, opts: RunOptions) -> None:
-    """Does the check of run.case; result.json as docs/results.md says, picture.svg. Collective. Raises BadInput."""
+    """Does the check of run.case; result.json as docs/results.md says, picture.svg. Collective. Raises BadInput.
+
+    A check that finds that it cannot run here leaves the reason as `skipped`.
+    """
     comm = MPI.COMM_WORLD
-    outcome = check_of(run.case.command)(run, comm)
+    check = check_of(run.case.command)
     write_run_toml(run, out, comm)
+    try:
+        outcome = check(run, comm)
+    except NotHere as reason:
+        write_json(out / "result.json", {"ranks": comm.size, "skipped": str(reason)}, comm)
+        return
     if outcome.picture is not None and comm.rank == 0:
         _draw(outcome.picture, out / PICTURE)
     content: dict[str, Any] = {

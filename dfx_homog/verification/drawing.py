@@ -10,7 +10,7 @@ from typing import Any
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile.case import Case
 from dfx_homog.verification.outcome import loglog
-from dfx_homog.verification.verdict import error
+from dfx_homog.verification.verdict import error, level_sizes
 
 INCHES, DPI = 9.4, 110
 
@@ -44,21 +44,26 @@ def _levels(case: Case, result: Mapping[str, Any]) -> Any:
     """Difference from the expected values against the levels."""
     if case.levels is None:
         raise BadInput("case.picture: levels needs [case.levels]")
+    sizes = level_sizes(case, result)
+    if sizes is None:
+        raise BadInput("case.levels: the numbers of unknowns are not known")
     series, slopes = {}, set()
     runs = [run for run in result["runs"] if run["ranks"] == case.ranks[0]]
     for entry in case.expect:
         if entry.value is None:
             continue
         found = [error(entry, tuple(run["quantities"].get(entry.quantity, {}).values())) for run in runs]
-        points = [(v, e) for v, e in zip(case.levels.values, found, strict=True) if e]
+        points = [(h, e) for h, e in zip(sizes, found, strict=True) if e]
         if points:
             series[entry.name or entry.quantity] = ([p[0] for p in points], [p[1] for p in points])
         if entry.order_at_least is not None:
-            rising = case.levels.values[-1] > case.levels.values[0]
-            slopes.add(float(round(entry.order_at_least)) * (-1 if rising else 1))
+            slopes.add(float(round(entry.order_at_least)))
     if not series:
         raise BadInput("case.picture: levels has nothing to draw")
-    return loglog(series, case.levels.name, "difference from the expected value", sorted(slopes))
+    falls = case.levels.values[0] > case.levels.values[-1]
+    power = f"$n^{{-1/{case.levels.dim}}}$, $n$ unknowns" if case.levels.unknowns else ""
+    x = power or (case.levels.name if falls else f"1 / {case.levels.name}")
+    return loglog(series, x, "difference from the expected value", sorted(slopes))
 
 
 def _save(fig: Any, path: Path) -> Path:

@@ -23,6 +23,10 @@ class Table:
     digits: int = 4
 
 
+class NotHere(Exception):
+    """Raised by a check, on all ranks, that needs what this machine has not: the case is skipped, with this reason."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """numbers: nested mappings and lists with numbers as leaves, to which case.expect has paths, the same on all ranks.

@@ -145,27 +145,26 @@ def _small(value: float | None) -> str:
 
 
 def _levels(case: BookCase, results: Mapping[str, Json]) -> list[str]:
-    """Quantities with an expected value on every level, of the first lane that has them."""
+    """On every level differences from expected values, and their orders, else the numbers; of the first lane."""
     levels = case.case.levels
     lane = next((lane for lane, result in results.items() if result["runs"]), None)
     if levels is None or lane is None:
         return []
     runs = [run for run in results[lane]["runs"] if run["ranks"] == case.case.ranks[0]]
-    columns = [levels.name]
-    cells = [[f"{value:g}"] for value in levels.values]
+    sizes = verdict.level_sizes(case.case, results[lane])
+    rows = []
     for entry in case.case.expect:
         numbers = [tuple(run["quantities"].get(entry.quantity, {}).values()) for run in runs]
         name = entry.name or f"`{entry.quantity}`"
-        columns.append(name)
-        for row, values in zip(cells, numbers, strict=True):
-            row.append(verdict.written(values))
-        if entry.value is not None:
-            errors = [verdict.error(entry, values) for values in numbers]
-            columns += ["difference", "order"]
-            orders = ["", *(verdict.number(o, 3) for o in verdict.orders(levels, errors))]
-            for row, error, order in zip(cells, errors, orders, strict=True):
-                row += [_small(error), order]
-    return [f"Refinement, {label(lane)}:", table(columns, cells)]
+        if entry.value is None:
+            rows.append([name, *(verdict.written(values, 6) for values in numbers), ""])
+            continue
+        errors = [verdict.error(entry, values) for values in numbers]
+        orders = ", ".join(verdict.number(order, 3) for order in verdict.orders(sizes, errors))
+        rows.append([f"{name}: difference", *(_small(error) for error in errors), orders])
+    columns = ["", *(f"{levels.name} = {value:g}" for value in levels.values), "orders"]
+    measure = f" Orders are in `{levels.unknowns}`$^{{-1/{levels.dim}}}$." if levels.unknowns else ""
+    return [f"## Refinement\n\n{label(lane)}.{measure}", table(columns, rows)]
 
 
 def _newest(case: BookCase, results: Mapping[str, Json]) -> Json:

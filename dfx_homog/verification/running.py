@@ -55,18 +55,31 @@ def words(case: BookCase, part: Part, out: Path) -> list[str]:
     return [command, str(case.path), "--out", str(out), "--quiet", *sets]
 
 
+def not_here(case: BookCase, out: Path) -> str:
+    """Why a check in Python could not run here, "" if it did."""
+    if case.case.is_study:
+        return ""
+    try:
+        return str(json.loads((out / "result.json").read_text()).get("skipped", ""))
+    except (OSError, ValueError):
+        return ""
+
+
 def quantities(case: BookCase, out: Path) -> tuple[dict[str, dict[str, float | None]], str]:
     """What case.expect asks of a directory of results, and what is missing there, in words."""
     found: dict[str, dict[str, float | None]] = {}
     problems = []
     prefix = "" if case.case.is_study else "numbers."
-    for entry in case.case.expect:
+    levels = case.case.levels
+    wanted = [entry.quantity for entry in case.case.expect]
+    wanted += [levels.unknowns] if levels is not None and levels.unknowns else []
+    for quantity in wanted:
         try:
-            values = read(out, prefix + entry.quantity)
+            values = read(out, prefix + quantity)
         except Missing as error:
             problems.append(str(error))
         else:
-            found[entry.quantity] = {name.removeprefix(prefix): value for name, value in values.items()}
+            found[quantity] = {name.removeprefix(prefix): value for name, value in values.items()}
     return found, "; ".join(problems)
 
 
@@ -96,6 +109,8 @@ def run(case: BookCase, folder: Path, book: Path, launcher: str | None) -> Json:
         out = folder / case.name / part.folder
         out.parent.mkdir(parents=True, exist_ok=True)
         runs.append(run_part(case, part, out, launcher))
+        if reason := not_here(case, out):
+            return {**_facts(case), "skipped": reason, "runs": []}
         if part.ranks == case.case.ranks[0]:
             first = out
     result: Json = {**_facts(case), "skipped": "", "runs": runs}

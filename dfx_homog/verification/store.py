@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from typing import Any
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import Run, load
 from dfx_homog.runfile.case import Case
-from dfx_homog.runfile.identity import named_files
+from dfx_homog.runfile.identity import given_keys, named_files
 
 Json = dict[str, Any]
 #: Lanes of the book's tables: the versions of DOLFINx that the tests run with.
@@ -50,15 +49,16 @@ class BookCase:
     def identity(self) -> str:
         """Checksum of what makes the numbers: the run file without comments, words, and expected values, and the
         contents of the files that it names and that are here."""
-        data = tomllib.loads(self.path.read_text(encoding="utf-8"))
-        case = {key: value for key, value in data["case"].items() if key not in WORDS}
+        keys = given_keys(self.run)
+        case = self.case.model_dump(exclude_unset=True)
+        case = {key: value for key, value in case.items() if key not in WORDS}
         case["expect"] = [entry["quantity"] for entry in case["expect"]]
         files = [
             hashlib.file_digest(path.open("rb"), "sha256").hexdigest()
             for path in named_files(self.run)
             if path.is_file()
         ]
-        text = json.dumps([{**data, "case": case}, files], sort_keys=True)
+        text = json.dumps([keys, case, files], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from dfx_homog.runfile.case import Case, CaseLevels, Expectation
+from dfx_homog.runfile.case import Case, Expectation
 from dfx_homog.verification.quantities import leaves
 
 Numbers = Mapping[str, float | None]
+ROUNDING = 1e-12
 PASSED, FAILED, SKIPPED, STALE, NOT_RUN = "passed", "failed", "skipped", "stale", "not run"
 
 
@@ -34,17 +35,22 @@ def rows(case: Case, result: Mapping[str, Any]) -> list[Row]:
     """All rows of a case in one lane, in the order of case.expect."""
     runs: Sequence[Mapping[str, Any]] = result.get("runs", [])
     found: list[Row] = []
+    sizes = level_sizes(case, result)
     for entry in case.expect:
         levels = [run["quantities"].get(entry.quantity, {}) for run in runs if run["ranks"] == case.ranks[0]]
         by_ranks = {
             run["ranks"]: run["quantities"].get(entry.quantity, {}) for run in runs if run["level"] == 0
         }
-        found += _rows_of(case, entry, levels, by_ranks)
+        found += _rows_of(case, entry, levels, by_ranks, sizes)
     return found
 
 
 def _rows_of(
-    case: Case, entry: Expectation, levels: Sequence[Numbers], by_ranks: Mapping[int, Numbers]
+    case: Case,
+    entry: Expectation,
+    levels: Sequence[Numbers],
+    by_ranks: Mapping[int, Numbers],
+    sizes: Sequence[float] | None,
 ) -> list[Row]:
     name = entry.name or f"`{entry.quantity}`"
     finest = tuple(levels[-1].values()) if levels else ()
@@ -55,7 +61,7 @@ def _rows_of(
         found.append(_bounds_row(name, finest, entry.at_least, entry.at_most))
     if entry.has_order:
         assert case.levels is not None
-        order = fitted_order(case.levels, [error(entry, tuple(level.values())) for level in levels])
+        order = fitted_order(sizes, [error(entry, tuple(level.values())) for level in levels])
         found.append(
             _bounds_row(
                 f"{name}, order in {case.levels.name}", (order,), entry.order_at_least, entry.order_at_most
@@ -64,6 +70,23 @@ def _rows_of(
     if entry.across_ranks is not None:
         found.append(_ranks_row(name, case, entry, by_ranks))
     return found
+
+
+def level_sizes(case: Case, result: Mapping[str, Any]) -> list[float] | None:
+    """h of each level, from coarse to fine, up to a factor; None if they are not known.
+
+    The values of the levels or, if these rise, their inverses; of levels with `unknowns` n that is n^(-1/dim).
+    """
+    levels = case.levels
+    if levels is None:
+        return None
+    if levels.unknowns is None:
+        falls = levels.values[0] > levels.values[-1]
+        return [float(v) if falls else 1.0 / v for v in levels.values]
+    runs = [run for run in result.get("runs", []) if run["ranks"] == case.ranks[0]]
+    counts = [list(run["quantities"].get(levels.unknowns, {}).values()) for run in runs]
+    known = [count[0] for count in counts if len(count) == 1 and count[0]]
+    return [n ** (-1.0 / levels.dim) for n in known] if len(known) == len(levels.values) else None
 
 
 def expected_values(entry: Expectation) -> list[float]:
@@ -82,27 +105,23 @@ def error(entry: Expectation, obtained: Sequence[float | None]) -> float | None:
     return max(abs(x - v) / (abs(v) if entry.relative and v else 1.0) for x, v in pairs)
 
 
-def fitted_order(levels: CaseLevels, errors: Sequence[float | None]) -> float | None:
-    """Slope of log(error) over log(h), least squares, with h the values or, if these rise, their inverses."""
-    if len(errors) != len(levels.values) or any(e is None or not e > 0.0 for e in errors):
+def fitted_order(sizes: Sequence[float] | None, errors: Sequence[float | None]) -> float | None:
+    """Slope of log(error) over log(h), least squares."""
+    known = [e for e in errors if e is not None and e > 0.0]
+    if sizes is None or len(known) != len(sizes) or len(errors) != len(sizes):
         return None
-    falls = levels.values[0] > levels.values[-1]
-    x = [math.log(v) * (1 if falls else -1) for v in levels.values]
-    y = [math.log(e) for e in errors if e is not None]
+    x, y = [math.log(h) for h in sizes], [math.log(e) for e in known]
     middle, height = sum(x) / len(x), sum(y) / len(y)
     slope = sum((a - middle) * (b - height) for a, b in zip(x, y, strict=True))
     return slope / sum((a - middle) ** 2 for a in x)
 
 
-def orders(levels: CaseLevels, errors: Sequence[float | None]) -> list[float | None]:
+def orders(sizes: Sequence[float] | None, errors: Sequence[float | None]) -> list[float | None]:
     """The slope between each level and the one before."""
-    found: list[float | None] = []
-    for (coarse, fine), (before, after) in zip(pairwise(levels.values), pairwise(errors), strict=True):
-        usable = before is not None and after is not None and before > 0.0 and after > 0.0
-        found.append(
-            math.log(before / after) / abs(math.log(coarse / fine)) if usable and before and after else None
-        )
-    return found
+    if sizes is None or len(sizes) != len(errors):
+        return []
+    pairs = zip(pairwise(sizes), pairwise(errors), strict=True)
+    return [fitted_order(two, errors_of_two) for two, errors_of_two in pairs]
 
 
 def _value_row(name: str, entry: Expectation, obtained: tuple[float | None, ...]) -> Row:
@@ -159,8 +178,9 @@ def outcome(case: Case, identity: str, result: Mapping[str, Any] | None) -> str:
 
 
 def written(values: Sequence[float | None], digits: int = 9) -> str:
-    """Numbers as a page has them; of many numbers the range."""
-    texts = [number(v, digits) for v in values]
+    """Numbers as a page has them, rounding beside the largest as 0; of many numbers the range."""
+    largest = max((abs(v) for v in values if v is not None), default=0.0)
+    texts = ["≈ 0" if v and abs(v) < ROUNDING * largest else number(v, digits) for v in values]
     if len(set(texts)) == 1:
         return texts[0]
     if len(texts) <= 4 or any(v is None for v in values):
