@@ -172,8 +172,25 @@ MARQUIS = Work(
 SOURCES = {"chen2020": (CHEN,), "ecker2015": (ECKER_I, ECKER_II), "marquis2019": (MARQUIS,)}
 
 
-def cited(run: Run) -> Iterator[tuple[Work, str]]:
+@dataclass(frozen=True)
+class Citation:
+    """A work, and the reason why a run cites it."""
+
+    work: Work
+    reason: str
+
+    @property
+    def bibtex(self) -> str:
+        """Entry for a bibliography."""
+        return self.work.bibtex
+
+
+def cited(run: Run) -> Iterator[Citation]:
     """The works that a run rests on, each with the reason."""
+    return (Citation(work, reason) for work, reason in _reasons(run))
+
+
+def _reasons(run: Run) -> Iterator[tuple[Work, str]]:
     specs = run.microstructure.values()
     if run.parameters is not None:
         yield HUNT, "the equations, resolved and homogenised"
@@ -199,14 +216,16 @@ def cited(run: Run) -> Iterator[tuple[Work, str]]:
     yield MPI4PY, "message passing"
 
 
-def describe(folder: Path) -> str:
-    """What to cite for the run whose results are in a folder: a list with reasons, then BibTeX. Serial.
-
-    Raises BadInput if there is no run.toml that this version reads.
-    """
+def recorded_run(folder: Path) -> Run:
+    """The run whose results are in a folder. Raises BadInput if there is no run.toml that this version reads."""
     if not (folder / "run.toml").is_file():
         raise BadInput(f"{folder}: no run.toml there (allowed: a directory of results)")
-    works = list(cited(load(folder / "run.toml")))
-    lines = [f"{work.key:{WIDTH}} {reason}\n{'':{WIDTH}} {work.line}" for work, reason in works]
+    return load(folder / "run.toml")
+
+
+def describe(run: Run) -> str:
+    """What to cite for a run: a list with reasons, then BibTeX."""
+    works = list(cited(run))
+    lines = [f"{c.work.key:{WIDTH}} {c.reason}\n{'':{WIDTH}} {c.work.line}" for c in works]
     own = "dfx_homog itself: CITATION.cff at the top of its sources"
-    return "\n".join([own, *lines, "", *(work.bibtex for work, _ in works)])
+    return "\n".join([own, *lines, "", *(c.bibtex for c in works)])

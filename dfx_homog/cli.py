@@ -7,62 +7,28 @@ ranks, and nothing is computed or written before the input is known to be right.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
-import shutil
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dfx_homog import timing, together
+from dfx_homog import together
+from dfx_homog.api import commands
+from dfx_homog.api.conduct import STUDIES, conduct
+from dfx_homog.citations import describe, recorded_run
 from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
 from dfx_homog.io import lock
 from dfx_homog.io.disk import DISK
-from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load, require
-from dfx_homog.runfile.identity import FREE, difference
+from dfx_homog.runfile import LATER_COMMANDS, Run, load
 from dfx_homog.runoptions import RunOptions
 
 BUG, BAD_INPUT, SOLVER_GAVE_UP, STOPPED_EARLY = 1, 2, 3, 75
-#: Where each command that computes is: module and function(run, out, options).
-STUDIES = {
-    "cell": ("dfx_homog.studies.cell", "run_cell"),
-    "rve": ("dfx_homog.studies.rve", "run_rve"),
-    "resolved": ("dfx_homog.studies.simulate", "run_resolved"),
-    "homogenised": ("dfx_homog.studies.simulate", "run_homogenised"),
-    "convergence": ("dfx_homog.studies.convergence", "run_convergence"),
-    "case": ("dfx_homog.verification.check", "run_case"),
-}
-#: Studies that go on from the state of a model: only the same run file will do.
-CONTINUED = ("resolved", "homogenised", "convergence")
 #: Commands that take a directory of results.
 FINISHED = ("report", "citations")
-#: Results of an earlier run into the same directory; left there they would pass for those of the new one.
-RESULTS = (
-    "result.json",
-    "report.html",
-    "run.toml",
-    "fields.npz",
-    "mesh",
-    "effective.bpx.json",
-    "effective_pybamm.py",
-)
-#: What --restart goes on from.
-PARTS = (
-    "samples",
-    "cells",
-    "checkpoint",
-    "history.csv",
-    "log.txt",
-    "fields*.bp",
-    "homogenised",
-    "resolved-*",
-)
 
 HELP = """commands:
   cell FILE         effective tensors of every microstructure in FILE
@@ -83,15 +49,11 @@ Exit status: 0 done, 2 bad input, 3 the solver gave up, 4 a case of verify faile
 
 @dataclass(frozen=True)
 class Job:
-    """One call, read and checked; `run` is None for the commands of FINISHED, whose directory is options.out.
-
-    new_directory: whether options.out was made for this call
-    """
+    """One call; target: the run file, read and checked, or for the commands of FINISHED the directory."""
 
     command: str
-    run: Run | None
+    target: Run | Path
     options: RunOptions
-    new_directory: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -160,7 +122,7 @@ def prepare(argv: Sequence[str]) -> Job | None:
         raise BadInput(f"dfx-homog {command}: no such command (allowed: {allowed})")
     _check_restart(arguments)
     options = RunOptions(
-        arguments.out or Path(),
+        arguments.out,
         arguments.quiet,
         arguments.verbose,
         petsc,
@@ -168,22 +130,8 @@ def prepare(argv: Sequence[str]) -> Job | None:
         arguments.wall_time,
     )
     if command in FINISHED:
-        if not Path(target).is_dir():
-            raise BadInput(f"{target}: no such directory (allowed: a directory of results)")
-        return Job(command, None, replace(options, out=Path(target)))
-    run = load(target, arguments.set)
-    if command in COMMANDS:
-        require(run, command)
-    from dfx_homog.studies.check import check_geometries
-
-    check_geometries(run)
-    if command not in COMMANDS:
-        return Job(command, run, options)
-    if arguments.restart and command in CONTINUED:
-        _check_same(run, arguments.out)
-    new = arguments.out is None or not arguments.out.exists()
-    out = _make_directory(arguments.out, Path(target).stem, arguments.restart)
-    return Job(command, run, replace(options, out=out), new)
+        return Job(command, commands.existing(target), options)
+    return Job(command, load(target, arguments.set), options)
 
 
 def _check_restart(arguments: argparse.Namespace) -> None:
@@ -197,21 +145,6 @@ def _check_restart(arguments: argparse.Namespace) -> None:
         raise BadInput("--restart: needs --out DIR, the directory of results to go on in")
 
 
-def _check_same(run: Run, out: Path) -> None:
-    """Raises BadInput if the results in `out` are of another run, before anything there is touched."""
-    try:
-        earlier = load(out / "run.toml")
-    except (
-        BadInput
-    ):  # there is none, or one that this version does not read: then its checkpoints speak for it
-        return
-    if key := difference(run, earlier):
-        raise BadInput(
-            f"--restart: {out} was run with another {key} (allowed: the same run, where only [{'], ['.join(FREE)}] "
-            "may differ)"
-        )
-
-
 def _minutes(text: str) -> float:
     minutes = float(text)
     if not 0.0 < minutes < float("inf"):
@@ -219,87 +152,25 @@ def _minutes(text: str) -> float:
     return minutes
 
 
-def _make_directory(out: Path | None, stem: str, restart: bool) -> Path:
-    """The directory of results, new or cleared of an earlier run's result files. Raises BadInput.
-
-    With `restart` everything stays that the run goes on from.
-    """
-    try:
-        if out is None:
-            new = _make_new(Path("runs/out") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}")
-            lock.take(new)
-            return new
-        out.mkdir(parents=True, exist_ok=True)
-        lock.take(out)
-        for old in [path for name in RESULTS + PARTS * (not restart) for path in out.glob(name)]:
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-    except OSError as error:
-        raise BadInput(
-            f"--out {out or 'runs/out'}: {error.strerror} (allowed: a directory to write into)"
-        ) from None
-    return out
-
-
-def _make_new(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3, … that does not exist yet, as a new directory."""
-    number, candidate = 1, path
-    while True:
-        try:
-            candidate.mkdir(parents=True)
-            return candidate
-        except FileExistsError:
-            number += 1
-            candidate = path.with_name(f"{path.name}-{number}")
-
-
-def on_rank_0(comm: Any, action: Callable[[], Any]) -> Any:
-    """The result of `action`, which rank 0 alone carries out, on all ranks; BadInput is raised on all."""
-    outcome: tuple[Any, BadInput | None] = (None, None)
-    if comm.rank == 0:
-        try:
-            outcome = (action(), None)
-        except BadInput as error:
-            outcome = (None, error)
-    result, error_there = comm.bcast(outcome, root=0)
-    if error_there is not None:
-        raise error_there
-    return result
-
-
 def execute(job: Job, comm: Any) -> None:
     """Does the job. Collective. Raises BadInput or SolverFailure on all ranks, or on one (see `fail`)."""
-    import petsc4py
-
-    # the solvers look for the words under their own prefixes, so that PETSc would call them unused
-    petsc4py.init(["dfx-homog", "-options_left", "0", *job.options.petsc])
-    if job.run is None:
-        on_rank_0(comm, lambda: _finished(job))
-    elif job.command == "check":
-        on_rank_0(comm, lambda: _print_check(job))
+    if job.command in ("check", "citations"):
+        text = _answer(job, comm)
+        if comm.rank == 0:
+            print(text)
+    elif isinstance(job.target, Run):
+        new = Path(job.target.source).stem if job.options.out is None else None
+        conduct(job.command, job.target, job.options, new=new)
     else:
-        if comm.rank:
-            lock.share(job.options.out, comm.rank)
-        module, function = STUDIES[job.command]
-        study = getattr(importlib.import_module(module), function)
-        timing.begin()
-        study(job.run, job.options.out, job.options)
+        commands.write_report(job.target, comm)
 
 
-def _finished(job: Job) -> None:
-    """What is done with a directory of results. Serial."""
-    if job.command == "citations":
-        from dfx_homog.citations import describe
-
-        print(describe(job.options.out))
-    else:
-        importlib.import_module("dfx_homog.report").write_report(job.options.out)
-
-
-def _print_check(job: Job) -> None:
-    from dfx_homog.studies.check import describe
-
-    assert job.run is not None
-    print(describe(job.run))
+def _answer(job: Job, comm: Any) -> str:
+    """What the commands say that compute nothing. Collective. Raises BadInput."""
+    if isinstance(job.target, Run):
+        return commands.check(job.target, comm)
+    folder = job.target
+    return str(together.from_rank_0(comm, lambda: describe(recorded_run(folder))))
 
 
 def fail(error: Exception, comm: Any, status: int) -> int:
@@ -315,21 +186,6 @@ def fail(error: Exception, comm: Any, status: int) -> int:
     if not all_fail:
         comm.Abort(status)
     return status
-
-
-def _with_file(error: BadInput, job: Job | None) -> BadInput:
-    """The error with the run file named, which what lies below the studies does not know."""
-    if job is None or job.run is None or job.run.source in str(error):
-        return error
-    return BadInput(f"{job.run.source}: {error}")
-
-
-def _remove_new_directory(job: Job | None, comm: Any) -> None:
-    """Leaves no empty directory behind for input that turned out to be bad while it was read."""
-    if comm.rank == 0 and job is not None and job.new_directory:
-        with contextlib.suppress(OSError):  # there is something in it
-            (job.options.out / lock.NAME).unlink()
-            job.options.out.rmdir()
 
 
 def _end_all_ranks_on_exceptions(comm: Any) -> None:
@@ -373,14 +229,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _end_all_ranks_on_exceptions(comm)
     if comm.size > 1:
         lock.end_with_parent()
-    job = None
     try:
-        job = on_rank_0(comm, lambda: prepare(words))
+        job = together.from_rank_0(comm, lambda: prepare(words))
         if job is not None:
             execute(job, comm)
     except BadInput as error:
-        _remove_new_directory(job, comm)
-        return fail(_with_file(error, job), comm, BAD_INPUT)
+        return fail(error, comm, BAD_INPUT)
     except SolverFailure as error:
         return fail(error, comm, SOLVER_GAVE_UP)
     except StoppedEarly as error:
@@ -390,7 +244,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return fail(SolverFailure(f"{error.filename}: {error.strerror}"), comm, SOLVER_GAVE_UP)
         return fail(error, comm, BUG)
     finally:
-        lock.release()
         if argv is None:
             _end_undisturbed()
     return 0

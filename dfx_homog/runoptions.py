@@ -11,7 +11,7 @@ from pathlib import Path
 class RunOptions:
     """Options of one call.
 
-    out      directory of the results, exists
+    out      directory of the results, exists; None: nothing is written, no signal caught
     quiet    nothing on the terminal but errors
     verbose  solver iterations too
     petsc    words after `--`, PETSc options that go on top of the preset
@@ -20,7 +20,7 @@ class RunOptions:
     start    when the program started, as time.perf_counter() has it
     """
 
-    out: Path
+    out: Path | None = None
     quiet: bool = False
     verbose: bool = False
     petsc: tuple[str, ...] = ()

@@ -24,6 +24,20 @@ def all_arrive(comm: Any, patience: float = PATIENCE) -> bool:
     return True
 
 
+def from_rank_0(comm: Any, action: Callable[[], Any]) -> Any:
+    """The result of `action`, which rank 0 alone carries out, on all ranks; BadInput is raised on all. Collective."""
+    outcome: tuple[Any, BadInput | None] = (None, None)
+    if comm.rank == 0:
+        try:
+            outcome = (action(), None)
+        except BadInput as error:
+            outcome = (None, error)
+    result, error_there = comm.bcast(outcome, root=0)
+    if error_there is not None:
+        raise error_there
+    return result
+
+
 def agreed(comm: Any, work: Callable[[], Result]) -> Result:
     """What `work` returns on this rank; if it raises BadInput on some rank, all raise the first. Collective."""
     result: Result | None = None

@@ -18,7 +18,7 @@ WORKS = [value for value in vars(citations).values() if isinstance(value, citati
 
 def keys(name: str, *overrides: str) -> set[str]:
     """Keys of the works that a shipped run file rests on."""
-    return {work.key for work, _ in citations.cited(load(RUNS / name, overrides))}
+    return {citation.work.key for citation in citations.cited(load(RUNS / name, overrides))}
 
 
 def test_works_are_told_apart() -> None:

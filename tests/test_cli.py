@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, Path, RunOptions]]
     """Replaces the study behind `cell`; collects what it is called with."""
     made: list[tuple[Run, Path, RunOptions]] = []
     module = types.ModuleType("a_study")
-    module.run_cell = lambda run, out, options: made.append((run, out, options))  # type: ignore[attr-defined]
+    module.run_cell = lambda run, out, options, comm: made.append((run, out, options))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "a_study", module)
     monkeypatch.setitem(cli.STUDIES, "cell", ("a_study", "run_cell"))
     return made
@@ -190,7 +190,7 @@ def test_errors_of_a_study(
     calls: list[Any],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def give_up(_: Any, out: Path, __: Any) -> None:
+    def give_up(_: Any, out: Path, *__: Any) -> None:
         assert out.is_dir()
         raise error
 

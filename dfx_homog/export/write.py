@@ -16,12 +16,12 @@ from dfx_homog.runfile.models import Run
 BPX, PYBAMM = "effective.bpx.json", "effective_pybamm.py"
 
 
-def write_exports(run: Run, entries: Json, out: Path, comm: Any) -> list[str]:
+def write_exports(run: Run, entries: Json, out: Path | None, comm: Any) -> list[str]:
     """Writes what can be written of a run in SI, and says so, or why not; nothing for other runs. Collective.
 
     entries: of result.json, by region. Raises SolverFailure on all ranks if the disk is full.
     """
-    if run.parameters is None or not run.in_si:
+    if out is None or run.parameters is None or not run.in_si:
         return []
     makers: dict[str, Callable[[], str]] = {
         BPX: lambda: json.dumps(bpx_document(cell_values(run, entries), run.given), indent=2) + "\n",

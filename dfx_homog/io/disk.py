@@ -15,6 +15,17 @@ from dfx_homog.errors import SolverFailure
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
+def below(folder: Path | None, *names: str) -> Path | None:
+    """A place in a directory of results; None where results are not written."""
+    return None if folder is None else folder.joinpath(*names)
+
+
+def make_folder(folder: Path | None, comm: MPI.Comm) -> None:
+    """A folder of a directory of results, if there is one. Collective. Raises SolverFailure as `on_rank_0`."""
+    if folder is not None:
+        on_rank_0(comm, folder, lambda: folder.mkdir(exist_ok=True))
+
+
 def on_rank_0(comm: MPI.Comm, path: Path, action: Callable[[], object], remark: str = "") -> None:
     """File work of rank 0. Collective.
 

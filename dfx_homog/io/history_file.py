@@ -17,15 +17,16 @@ from dfx_homog.timing import timed
 class HistoryFile:
     """One row at a time, so that a running study can be looked at; written by rank 0. Collective.
 
+    path: None for a history that is not written
     keep: rows of an earlier run that stay; those after them were not in its last checkpoint
     Raises BadInput on all ranks if the file has lost rows, SolverFailure if the disk is full.
     """
 
-    def __init__(self, path: Path, columns: tuple[str, ...], comm: MPI.Intracomm, keep: int = 0):
+    def __init__(self, path: Path | None, columns: tuple[str, ...], comm: MPI.Intracomm, keep: int = 0):
         self._path, self._columns, self._comm = path, columns, comm
         self._file: TextIO | None = None
         lines: list[str] = []
-        if comm.rank == 0 and keep and path.exists():
+        if comm.rank == 0 and keep and path is not None and path.exists():
             text = path.read_text(encoding="utf-8", errors="replace")
             lines = text[: text.rfind("\n") + 1].splitlines()[1 : keep + 1]
         self.kept: list[Row] = comm.bcast(self._rows(lines), root=0)
@@ -34,7 +35,8 @@ class HistoryFile:
                 f"--restart: {path} has {len(self.kept)} good rows of the {keep} before the checkpoint (allowed: the "
                 "file as the run left it, or a start without --restart)"
             )
-        on_rank_0(comm, path, lambda: self._open(lines))
+        if path is not None:
+            on_rank_0(comm, path, lambda: self._open(path, lines))
 
     def _rows(self, lines: list[str]) -> list[Row]:
         """Rows up to the first that is damaged."""
@@ -46,15 +48,16 @@ class HistoryFile:
                 break
         return rows
 
-    def _open(self, lines: list[str]) -> None:
+    def _open(self, path: Path, lines: list[str]) -> None:
         # whole or not at all: a run that is killed here still has its earlier rows
-        replace(self._path, "\r\n".join([",".join(self._columns), *lines, ""]).encode())
-        self._file = self._path.open("a", encoding="utf-8", newline="")
+        replace(path, "\r\n".join([",".join(self._columns), *lines, ""]).encode())
+        self._file = path.open("a", encoding="utf-8", newline="")
 
     @timed("output")
     def add(self, row: Row) -> None:
         """Append a row. Collective."""
-        on_rank_0(self._comm, self._path, lambda: self._write(row))
+        if self._path is not None:
+            on_rank_0(self._comm, self._path, lambda: self._write(row))
 
     def _write(self, row: Row) -> None:
         assert self._file is not None

@@ -22,11 +22,13 @@ DIGEST = 32  # bytes
 
 
 @timed("output")
-def save(path: Path, comm: MPI.Comm, key: str, facts: Json, arrays: Arrays | None = None) -> None:
-    """Write what rank 0 has. `key` says what it was computed from. Collective.
+def save(path: Path | None, comm: MPI.Comm, key: str, facts: Json, arrays: Arrays | None = None) -> None:
+    """Write what rank 0 has. `key` says what it was computed from; path: None writes nothing. Collective.
 
     Raises SolverFailure where the disk is full or cannot be written.
     """
+    if path is None:
+        return
 
     def write() -> None:
         text = json.dumps({"key": key, "facts": facts}, default=plain).encode()
@@ -39,9 +41,9 @@ def save(path: Path, comm: MPI.Comm, key: str, facts: Json, arrays: Arrays | Non
     on_rank_0(comm, path, write)
 
 
-def load(path: Path, comm: MPI.Comm, key: str) -> tuple[Json, Arrays] | None:
+def load(path: Path | None, comm: MPI.Comm, key: str) -> tuple[Json, Arrays] | None:
     """What was kept, on all ranks; None if there is no such file, or it is damaged or of another key. Collective."""
-    return comm.bcast(_read(path, key) if comm.rank == 0 else None, root=0)
+    return None if path is None else comm.bcast(_read(path, key) if comm.rank == 0 else None, root=0)
 
 
 def _read(path: Path, key: str) -> tuple[Json, Arrays] | None:

@@ -32,12 +32,15 @@ def provenance(comm: Any) -> dict[str, str]:
     }
 
 
-def write_run_toml(run: Run, out: Path, comm: Any) -> None:
-    """Writes out/run.toml on rank 0: the complete input with defaults, which is itself a run file.
+def write_run_toml(run: Run, out: Path | None, comm: Any) -> None:
+    """Writes out/run.toml on rank 0, if there is a directory: the complete input, which is itself a run file.
 
     Provenance stands in comments above it, since the run file knows no such table. Collective. Raises SolverFailure
     on all ranks if the disk is full.
     """
+
+    if out is None:
+        return
 
     def write() -> None:
         facts = {"input": run.source, **provenance(comm)}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from dfx_homog.io.disk import on_rank_0, replace
+from dfx_homog.io.disk import below, on_rank_0, replace
 from dfx_homog.timing import entry, timed
 
 
@@ -24,17 +25,28 @@ def plain(value: Any) -> Any:
 
 
 @timed("output")
-def write_json(path: Path, data: dict[str, Any], comm: MPI.Comm) -> None:
+def write_json(path: Path | None, data: dict[str, Any], comm: MPI.Comm) -> None:
     """Write on rank 0, through a temporary file: a reader never sees half a result. NaN is an error.
 
-    Collective. Raises SolverFailure on all ranks if the disk is full.
+    path: None writes nothing. Collective. Raises SolverFailure on all ranks if the disk is full.
     """
-    on_rank_0(comm, path, lambda: replace(path, _text(data).encode()))
+    if path is not None:
+        on_rank_0(comm, path, lambda: replace(path, _text(data).encode()))
 
 
-def write_result(out: Path, data: dict[str, Any], comm: MPI.Comm) -> None:
-    """result.json of a command, with where its time went as "timing"; as `write_json`. Collective."""
-    write_json(out / "result.json", {**data, "timing": entry(comm)}, comm)
+def write_result(out: Path | None, data: dict[str, Any], comm: MPI.Comm) -> dict[str, Any]:
+    """result.json of a command, with where its time went as "timing"; as `write_json`. Collective.
+
+    Returns what it holds, or would hold, on all ranks.
+    """
+    found = stored({**data, "timing": entry(comm)}, comm)
+    write_json(below(out, "result.json"), found, comm)
+    return found
+
+
+def stored(data: dict[str, Any], comm: MPI.Comm) -> dict[str, Any]:
+    """What rank 0 writes, as it is when it is read again, on all ranks. Collective."""
+    return dict(comm.bcast(json.loads(_text(data))))
 
 
 def _text(data: dict[str, Any]) -> str:
@@ -42,12 +54,18 @@ def _text(data: dict[str, Any]) -> str:
 
 
 @timed("output")
-def write_arrays(path: Path, arrays: dict[str, Any], comm: MPI.Comm) -> None:
-    """Write named arrays as .npz on rank 0. Collective. Raises SolverFailure on all ranks if the disk is full."""
+def write_arrays(path: Path | None, arrays: Callable[[], dict[str, Any]], comm: MPI.Comm) -> None:
+    """Write named arrays as .npz on rank 0; path: None writes nothing, and asks for no arrays.
+
+    Collective. Raises SolverFailure on all ranks if the disk is full.
+    """
+    if path is None:
+        return
+    found = arrays()
 
     def write() -> None:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, **found)
         replace(path, buffer.getvalue())
 
     on_rank_0(comm, path, write)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,41 @@ from dfx_homog.runfile.source import complete
 from dfx_homog.runfile.types import show
 
 LARGEST_FILE = 10_000_000  # bytes; a run file has a few kilobytes
+DICT = "run"  # stands for the file's name in messages where there is no file
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Run:
-    """The run that the file describes, after `key.path=value` overrides.
+Changes = Mapping[str, Any] | Sequence[str]
 
-    Raises BadInput with one line: file, key and what is allowed. Serial: call it on one rank.
+
+def load(source: str | Path | Mapping[str, Any], changes: Changes = ()) -> Run:
+    """A checked run from a run file in TOML, or from a dict with the same tables.
+
+    changes: keys to override, {"time.dt": 0.01} or ["time.dt=0.01"] as --set has them; entries of lists by position,
+    "protocol.steps.0.current". Files that a run file names are looked for beside it, those of a dict in the working
+    directory. Not collective: in a script under mpirun every rank calls it.
+
+    Raises BadInput with one line: file, key and what is allowed.
+
+    >>> run = load("runs/cells-2d.toml", {"microstructure.wavy.mesh_size": 0.05})
+    >>> run.microstructure["wavy"].mesh_size
+    0.05
     """
-    data = _with_base(_read(Path(path)), Path(path))
-    for override in overrides:
-        _override(data, override)
+    if isinstance(source, Mapping):
+        name, folder, data = DICT, Path(), _copied(source)
+    else:
+        path = Path(source)
+        name, folder, data = str(source), path.parent, _with_base(_read(path), path)
+    for key, value in changes.items() if isinstance(changes, Mapping) else map(_parsed, changes):
+        _override(data, key, value)
     try:
-        completed = complete(data, Path(path).parent)
+        completed = complete(data, folder)
     except BadInput as error:
-        raise BadInput(f"{path}: {error}") from None
+        raise BadInput(f"{name}: {error}") from None
     try:
-        # files that it names are looked for beside it
-        run = Run.model_validate(completed.data, context={"folder": str(Path(path).parent)})
+        run = Run.model_validate(completed.data, context={"folder": str(folder)})
     except ValidationError as error:
-        raise BadInput(f"{path}: {describe(error)}") from None
-    run._source, run._notes, run._given = str(path), completed.notes, completed.given
+        raise BadInput(f"{name}: {describe(error)}") from None
+    run._source, run._notes, run._given = name, completed.notes, completed.given
     return run
 
 
@@ -53,6 +68,18 @@ def _with_base(data: dict[str, Any], path: Path) -> dict[str, Any]:
     if "case" in base:
         raise BadInput(f"{path}: case.of: {name} is a case itself (allowed: a run file without [case])")
     return {**base, **data, "case": {key: value for key, value in case.items() if key != "of"}}
+
+
+def _copied(value: Any) -> Any:
+    """Tables and lists that are the run's own, with plain numbers in place of numpy's, and paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _copied(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    # numpy is not imported for this: what has no such method is what it is
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -76,12 +103,19 @@ def _one_line(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    """Set one key; list entries are addressed by their position, protocol.steps.0.current=0.1."""
+def _parsed(override: str) -> tuple[str, Any]:
+    """Key and value of key.path=value."""
     key, equals, text = override.partition("=")
-    names = [name.strip() for name in key.split(".")]
-    if not equals or not all(names):
+    if not equals:
         raise BadInput(f"--set {show(override)}: allowed is key.path=value")
+    return key, _parse_value(text)
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set one key; list entries are addressed by their position, protocol.steps.0.current."""
+    names = [name.strip() for name in key.split(".")]
+    if not all(names):
+        raise BadInput(f"--set {show(key)}: allowed is key.path=value")
     place: Any = data
     for depth, name in enumerate(names):
         last = depth == len(names) - 1
@@ -94,7 +128,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         else:
             raise BadInput(f"--set {key}: {'.'.join(names[:depth])} has no entry {name}")
         if last:
-            place[index] = _parse_value(text)
+            place[index] = _copied(value)
         else:
             place = place[index]
 

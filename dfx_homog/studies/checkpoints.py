@@ -31,7 +31,7 @@ def fingerprint(run: Run, comm: MPI.Intracomm) -> str:
 
 @dataclass(eq=False)
 class Checkpoints:
-    """Checkpoints of one model's run in `folder`.
+    """Checkpoints of one model's run in `folder`; None: there are none.
 
     before: go on only from a checkpoint of an earlier step than this, because later ones miss what belongs to them
     notes:  what a study has found so far; every checkpoint has it as it was then, and `resume` brings it back
@@ -39,7 +39,7 @@ class Checkpoints:
     """
 
     run: Run
-    folder: Path
+    folder: Path | None
     opts: RunOptions
     comm: MPI.Intracomm
     log: Log
@@ -59,7 +59,7 @@ class Checkpoints:
         """
         self.interrupt.begin()
         self._written = (-1, time.perf_counter())
-        if not self.opts.restart:
+        if not self.opts.restart or self.folder is None:
             return None
         found, damaged = checkpoint.newest(self.folder, self.comm, self.before)
         for sentence in damaged:
@@ -93,7 +93,7 @@ class Checkpoints:
     @timed("output")
     def write(self, model: Marched, step: int, facts: Json) -> None:
         """Write a checkpoint of an accepted step, unless it is there. Collective."""
-        if step == self._written[0]:
+        if self.folder is None or step == self._written[0]:
             return
         facts = {**facts, "run": self._key, "notes": self.notes}
         checkpoint.save(self.folder, self.comm, step, facts, model.state())

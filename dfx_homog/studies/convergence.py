@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from dfx_homog.errors import SolverFailure
 from dfx_homog.io import kept
-from dfx_homog.io.disk import on_rank_0
+from dfx_homog.io.disk import below, make_folder
 from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.microstructure.unitcell import UnitCell
 from dfx_homog.models import in_units
@@ -33,6 +33,7 @@ from dfx_homog.studies.outcome import March, json_row
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.reference import MesoState, take_state
 from dfx_homog.studies.regions import geometry, left_out, lines
+from dfx_homog.studies.results import ConvergenceResult
 from dfx_homog.studies.setup import Problem
 from dfx_homog.studies.stacks import run_stacks
 from dfx_homog.studies.stages import moments
@@ -63,7 +64,7 @@ class Study:
     run: Run
     cells: dict[str, UnitCell]
     media: dict[str, EffectiveMedium]
-    out: Path
+    out: Path | None
     opts: RunOptions
     log: Log
     interrupt: Interrupt
@@ -74,20 +75,20 @@ class Study:
     def comm(self) -> MPI.Intracomm:
         return self.problem.comm
 
-    def folder(self, name: str) -> Path:
-        """A folder below out, made on rank 0. Collective."""
-        path = self.out / name
-        on_rank_0(self.comm, path, lambda: path.mkdir(exist_ok=True))
+    def folder(self, name: str) -> Path | None:
+        """A folder below out, made on rank 0, if there is one. Collective."""
+        path = below(self.out, name)
+        make_folder(path, self.comm)
         return path
 
-    def kept(self, path: Path) -> tuple[Json, kept.Arrays] | None:
+    def kept(self, path: Path | None) -> tuple[Json, kept.Arrays] | None:
         """What an earlier call kept, if this one is to go on from there. Collective."""
         return kept.load(path, self.comm, self.key) if self.opts.restart else None
 
-    def keeper(self, folder: Path, before: int | None = None) -> Checkpoints:
+    def keeper(self, folder: Path | None, before: int | None = None) -> Checkpoints:
         return Checkpoints(
             self.run,
-            folder / "checkpoint",
+            below(folder, "checkpoint"),
             self.opts,
             self.comm,
             self.log,
@@ -97,15 +98,15 @@ class Study:
         )
 
 
-def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
+def run_convergence(
+    run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm = MPI.COMM_WORLD
+) -> ConvergenceResult:
     """Homogenised once, resolved at every level, errors and orders; result.json, histories, report.html.
 
     With battery.levels it is stacks of cells against the battery equation.
     """
     if run.battery is not None and run.battery.levels is not None:
-        run_stacks(run, out, opts)
-        return
-    comm = MPI.COMM_WORLD
+        return run_stacks(run, out, opts, comm)
     start = time.perf_counter()
     with Interrupt(comm, opts) as interrupt:
         problem = Problem(comm, run, opts.petsc)
@@ -129,12 +130,13 @@ def run_convergence(run: Run, out: Path, opts: RunOptions) -> None:
             result["geometry"] = found
             result |= problem.twin.to_json() if problem.twin else {}
             result["seconds"] = time.perf_counter() - start
-            write_result(out, result, comm)
+            outcome = ConvergenceResult.of(write_result(out, result, comm))
             for name, words in (("orders", ""), ("orders_wall_law", " with wall laws")):
                 if name in result:
                     found_orders = ", ".join(f"{o:.3f}" for o in result[name]["voltage"] if o)
                     log.say(f"order of V in delta{words}: {found_orders}")
             finish(run, out, comm, log)
+    return outcome
 
 
 def _study(study: Study) -> Json:
@@ -145,13 +147,13 @@ def _study(study: Study) -> Json:
     units = study.problem.units
     arrays |= pictures.in_units(units, pictures.meso(reference.states[max(reference.states)]))
     # again with the coarsest level; a running study has pictures too
-    write_arrays(out / "fields.npz", arrays, comm)
+    write_arrays(below(out, "fields.npz"), lambda: arrays, comm)
     levels: list[Json] = []
     for periods in study.problem.run.convergence.periods:
         level, mesh = _level(study, reference, periods, pictured=not levels)
         levels.append(level)
         arrays |= mesh
-    write_arrays(out / "fields.npz", arrays, comm)
+    write_arrays(below(out, "fields.npz"), lambda: arrays, comm)
     return {
         "levels": levels,
         "orders": orders(levels),
@@ -197,7 +199,7 @@ def _homogenised(
         i for i in wanted.numbers if i not in states
     }
     keeper = study.keeper(folder, before=min(lost, default=None))
-    history = folder / "history.csv"
+    history = below(folder, "history.csv")
     result = _whole(
         march(
             model,
@@ -222,12 +224,14 @@ def _homogenised(
     return reference
 
 
-def _state_file(folder: Path, index: int) -> Path:
-    return folder / f"state-{index:09d}.kept"
+def _state_file(folder: Path | None, index: int) -> Path | None:
+    return below(folder, f"state-{index:09d}.kept")
 
 
-def _known_states(study: Study, folder: Path) -> list[int]:
+def _known_states(study: Study, folder: Path | None) -> list[int]:
     """Numbers of the steps whose states an earlier call kept. Collective."""
+    if folder is None:
+        return []
     numbers = [int(path.stem.removeprefix("state-")) for path in folder.glob("state-*.kept")]
     return sorted(study.comm.bcast(numbers, root=0))
 
@@ -238,7 +242,7 @@ def _level(
     """One level of delta, and its mesh for the report if `pictured`; what an earlier call finished is not repeated."""
     label = f"delta = 1/{sum(periods)}"
     folder = study.folder(f"resolved-{sum(periods)}")
-    if finished := study.kept(folder / "level.kept"):
+    if finished := study.kept(below(folder, "level.kept")):
         study.log.say(f"{label}: finished already")
         return finished
     walled = _homogenised(study, periods, reference) if study.strips else None
@@ -252,7 +256,7 @@ def _level(
     mesh = pictures.in_units(study.problem.units, mesh)
     level = {"delta": 1 / sum(periods), "periods": list(periods), **level}
     model.destroy()
-    kept.save(folder / "level.kept", study.comm, study.key, level, mesh)
+    kept.save(below(folder, "level.kept"), study.comm, study.key, level, mesh)
     return level, mesh
 
 
@@ -261,7 +265,7 @@ def _compared(
     reference: Reference,
     walled: Reference | None,
     model: ResolvedModel,
-    folder: Path,
+    folder: Path | None,
     label: str,
 ) -> Json:
     """A resolved model through the protocol, with its errors against the homogenised one, and that with wall laws."""
@@ -277,13 +281,16 @@ def _compared(
             if index in other.states:
                 keeper.notes[name][str(index)] = comparison.errors(other.states[index])
 
-    history = folder / "history.csv"
+    history = below(folder, "history.csv")
     follow = reference.march.taken
     run, units = study.problem.run, study.problem.units
     result = _whole(march(model, run, history, study.log, label, compare, keeper, follow=follow, units=units))
     last = reference.states[max(reference.states)]
-    clouds = pictures.profiles(model, last, study.cells, reference.solid_nodes)
-    write_arrays(folder / "profiles.npz", pictures.in_units(units, clouds), study.comm)
+
+    def clouds() -> pictures.Arrays:
+        return pictures.in_units(units, pictures.profiles(model, last, study.cells, reference.solid_nodes))
+
+    write_arrays(below(folder, "profiles.npz"), clouds, study.comm)
     means = in_units.means(units, model.means())
     differences = {
         name: _differences(result, other, keeper.notes[name], means) for name, other in against.items()

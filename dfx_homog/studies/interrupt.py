@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from threading import current_thread, main_thread
 from types import FrameType
 
 import numpy as np
@@ -24,12 +25,15 @@ class Interrupt:
     def __init__(self, comm: MPI.Intracomm, opts: RunOptions):
         """opts: when the program started, and the minutes after which it must have ended, None for no limit."""
         self._comm = comm
+        # without results on disk there is nothing to go on from, and Python's main thread alone hears of signals
+        self._listens = opts.out is not None and current_thread() is main_thread()
         self._deadline = None if opts.wall_time is None else opts.start + 60.0 * opts.wall_time
         self._signal = 0
         self.begin()
 
     def __enter__(self) -> Interrupt:
-        self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+        signals = SIGNALS if self._listens else ()
+        self._previous = {number: signal.signal(number, self._note) for number in signals}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,7 +20,7 @@ from dfx_homog.studies.progress import Log
 def march(
     model: Marched,
     run: Run,
-    history: Path,
+    history: Path | None,
     log: Log,
     label: str,
     on_state: Callable[[int, float], None] | None = None,
@@ -33,6 +33,7 @@ def march(
 ) -> March:
     """Run the protocol. `on_state(index, time)` sees every state that is a row, the initial one included.
 
+    history: file of the rows; None: they are not written
     outputs: times that steps end at besides those of the protocol
     follow:  the steps of another march, taken instead of own ones
     followed: whether another one is to take this one's steps

@@ -95,7 +95,7 @@ class Marching:
 
     # beginning and checkpoints ---------------------------------------------------------------------------------------
 
-    def begin(self, history: Path) -> bool:
+    def begin(self, history: Path | None) -> bool:
         """Initial state, or that of the checkpoint to go on from; returns whether there was one."""
         model, isothermal = self.model, self.run.parameters.isothermal
         facts = self.keeper.resume(model) if self.keeper else None

@@ -19,16 +19,18 @@ LINE_EVERY = 10.0  # seconds between progress lines in a batch log
 
 
 class Log:
-    """Messages of rank 0 to the terminal (unless quiet) and to out/log.txt."""
+    """Messages of rank 0 to the terminal (unless quiet) and, with a directory of results, to out/log.txt."""
 
-    def __init__(self, comm: MPI.Intracomm, out: Path, *, quiet: bool = False, verbose: bool = False):
+    def __init__(self, comm: MPI.Intracomm, out: Path | None, *, quiet: bool = False, verbose: bool = False):
         self._active = comm.rank == 0
         self._quiet = quiet
         self._verbose = verbose
         self._start = time.perf_counter()
         self._bar = False
         self._last = 0.0
-        self._file = (out / "log.txt").open("a", encoding="utf-8") if self._active else None
+        self._file = (
+            (out / "log.txt").open("a", encoding="utf-8") if self._active and out is not None else None
+        )
 
     def __enter__(self) -> Log:
         return self
@@ -36,15 +38,16 @@ class Log:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._write(f"stopped: {error}")
+        self._end_bar()
         if self._file is not None:
-            if error is not None:
-                self._write(f"stopped: {error}")
-            self._end_bar()
             with contextlib.suppress(OSError):
                 self._file.close()
 
     def _write(self, message: str) -> None:
-        assert self._file is not None
+        if self._file is None:
+            return
         with contextlib.suppress(OSError):  # a full disk ends the run where results are written
             print(f"{time.perf_counter() - self._start:8.1f} s  {message}", file=self._file, flush=True)
 
@@ -92,7 +95,7 @@ class Log:
             print(message, file=sys.stderr, flush=True)
 
 
-def begin(run: Run, out: Path, opts: RunOptions, comm: MPI.Intracomm) -> Log:
+def begin(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm) -> Log:
     """Start a directory of results, once nothing can be refused any more: run.toml and the log. Collective."""
     write_run_toml(run, out, comm)
     log = Log(comm, out, quiet=opts.quiet, verbose=opts.verbose)
@@ -101,9 +104,9 @@ def begin(run: Run, out: Path, opts: RunOptions, comm: MPI.Intracomm) -> Log:
     return log
 
 
-def finish(run: Run, out: Path, comm: MPI.Intracomm, log: Log) -> None:
+def finish(run: Run, out: Path | None, comm: MPI.Intracomm, log: Log) -> None:
     """Write report.html on rank 0 if the run asks for it. Collective. Raises SolverFailure if the disk is full."""
-    if not run.output.report:
+    if out is None or not run.output.report:
         return
 
     def write() -> None:

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from dfx_homog.io.disk import on_rank_0
+from dfx_homog.io.disk import below, make_folder
 from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.models.medium import check_coefficients
 from dfx_homog.runfile import Run
@@ -43,6 +43,7 @@ from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log, begin, finish
+from dfx_homog.studies.results import RveResult
 from dfx_homog.studies.rve_ensemble import Ensemble
 from dfx_homog.studies.rve_samples import Sample, digest, file_digest, plan
 from dfx_homog.studies.rve_solve import SampleSolver, sample_grid
@@ -57,12 +58,11 @@ from dfx_homog.voxels.surface import specific_surface
 Json = dict[str, Any]
 
 
-def run_rve(run: Run, out: Path, opts: RunOptions) -> None:
-    """Solve all samples; result.json and fields.npz as above. Collective on the world.
+def run_rve(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm = MPI.COMM_WORLD) -> RveResult:
+    """Solve all samples; result.json and fields.npz as above. Collective.
 
     Raises BadInput, SolverFailure or StoppedEarly on all ranks; finished samples stay in out/samples.
     """
-    comm = MPI.COMM_WORLD
     with Interrupt(comm, opts) as interrupt:
         cells = Problem(comm, run, opts.petsc).unit_cells(out, tiled=False)
         shapes, panels = _images(comm, run)
@@ -75,17 +75,18 @@ def run_rve(run: Run, out: Path, opts: RunOptions) -> None:
         with begin(run, out, opts, comm) as log:
             for remark in remarks:
                 log.say(remark)
-            folder = out / "samples"
-            on_rank_0(comm, folder, lambda: folder.mkdir(exist_ok=True))
+            folder = below(out, "samples")
+            make_folder(folder, comm)
             ensemble = Ensemble(comm, folder, samples, digests, run.rve.ranks_per_sample, log, interrupt)
             records = ensemble.run(lambda group: SampleSolver(group, run, cells, opts.petsc))
             result = evaluate(run, records)
             arrays, statistics = _pictures(comm, run, samples)
-            arrays |= pictures.unit_cells(cells) | panels
             _tell(log, run, result)
-            write_arrays(out / "fields.npz", arrays, comm)
-            write_result(out, {"ranks": comm.size, **result, "statistics": statistics}, comm)
+            write_arrays(below(out, "fields.npz"), lambda: arrays | pictures.unit_cells(cells) | panels, comm)
+            found = {"ranks": comm.size, **result, "statistics": statistics}
+            outcome = RveResult.of(write_result(out, found, comm))
             finish(run, out, comm, log)
+    return outcome
 
 
 def evaluate(run: Run, records: list[Json]) -> Json:

@@ -47,20 +47,23 @@ def read_sample(path: Path, digest: str) -> list[Json] | None:
 class Ensemble:
     """All samples of a study on the ranks of `comm`.
 
-    folder   of the sample files, exists
+    folder   of the sample files, exists; None: samples are gathered in memory, and a failure is known at the end
     digests  by file name, what the samples were computed from
     wanted   ranks a sample; 0: chosen by size
     interrupt  asked before each sample, by its ranks
     """
 
     comm: MPI.Intracomm
-    folder: Path
+    folder: Path | None
     samples: Sequence[Sample]
     digests: dict[str, str]
     wanted: int
     log: Log
     interrupt: Interrupt
     _seen: set[str] = field(default_factory=set)
+    _found: dict[str, list[Json]] = field(
+        default_factory=dict
+    )  # without folder, by the first rank of each group
 
     def run(self, make_solver: Callable[[MPI.Intracomm], Solver]) -> list[Json]:
         """Entries of all samples in their order, on all ranks. Collective.
@@ -69,7 +72,7 @@ class Ensemble:
         fails, StoppedEarly if samples are left when the run is to end.
         """
         finished: set[str] = set()
-        if self.comm.rank == 0:
+        if self.comm.rank == 0 and self.folder is not None:
             (self.folder / STOP).unlink(missing_ok=True)
             finished = {s.file_name for s in self.samples if self._read(s) is not None}
         finished = self.comm.bcast(finished)
@@ -79,12 +82,18 @@ class Ensemble:
         todo = [s for s in self.samples if s.file_name not in finished]
         for ranks, some in stages(todo, self.comm.size, self.wanted):
             self._stage(ranks, some, make_solver)
+        if self.folder is None:
+            found: dict[str, list[Json]] = {
+                k: v for part in self.comm.allgather(self._found) for k, v in part.items()
+            }
+            return [entry for s in self.samples for entry in found[s.file_name]]
         records: list[Json] = []
         if self.comm.rank == 0:
             records = [entry for s in self.samples for entry in self._read(s) or ()]
         return self.comm.bcast(records)
 
     def _read(self, sample: Sample) -> list[Json] | None:
+        assert self.folder is not None
         return read_sample(self.folder / sample.file_name, self.digests[sample.file_name])
 
     def _stage(
@@ -106,7 +115,7 @@ class Ensemble:
                 self._one(group, solver, samples[position])
         except (BadInput, SolverFailure, StoppedEarly) as found:  # all ranks of the group have it
             error = found
-            if group.rank == 0:
+            if group.rank == 0 and self.folder is not None:
                 (self.folder / STOP).touch()
         self._wait()
         group.Free()
@@ -126,19 +135,25 @@ class Ensemble:
             "seconds": time.perf_counter() - start,
             "records": records,
         }
+        if self.folder is None:
+            self._found |= {sample.file_name: records} if group.rank == 0 else {}
+            self._seen.add(sample.file_name)
+            self.log.step("samples", len(self._seen), len(self.samples), sample.label)
+            return
         write_json(self.folder / sample.file_name, data, group)
         self._progress()
 
     def _stopped(self, group: MPI.Intracomm) -> bool:
+        if self.folder is None:
+            return False
         return group.bcast((self.folder / STOP).exists() if group.rank == 0 else False)
 
     def _progress(self) -> None:
         """A line for each sample that is finished, on rank 0."""
-        if self.comm.rank != 0:
+        folder = self.folder
+        if self.comm.rank != 0 or folder is None:
             return
-        new = [
-            s for s in self.samples if s.file_name not in self._seen and (self.folder / s.file_name).exists()
-        ]
+        new = [s for s in self.samples if s.file_name not in self._seen and (folder / s.file_name).exists()]
         for sample in new:
             if self._read(sample) is None:
                 continue  # of an earlier input, not written yet

@@ -20,7 +20,7 @@ from scipy.interpolate import CubicSpline
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.io import kept
-from dfx_homog.io.disk import on_rank_0
+from dfx_homog.io.disk import below, make_folder
 from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.models.battery.heat import Cooling
 from dfx_homog.models.battery.laminate import Stack, corrector_slopes
@@ -37,6 +37,7 @@ from dfx_homog.studies.march import march
 from dfx_homog.studies.orders import order
 from dfx_homog.studies.outcome import March
 from dfx_homog.studies.progress import Log, begin, finish
+from dfx_homog.studies.results import ConvergenceResult
 from dfx_homog.studies.setup import Problem
 
 Json = dict[str, Any]
@@ -59,7 +60,7 @@ class Levels:
 
     battery: BatteryProblem
     reference: Reference
-    out: Path
+    out: Path | None
     opts: RunOptions
     log: Log
     key: str
@@ -70,9 +71,9 @@ class Levels:
         return self.battery.problem.comm
 
 
-def run_stacks(run: Run, out: Path, opts: RunOptions) -> None:
+def run_stacks(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm) -> ConvergenceResult:
     """The battery equation once, every stack, errors and orders; result.json, history.csv, report.html."""
-    comm, start = MPI.COMM_WORLD, time.perf_counter()
+    start = time.perf_counter()
     with Interrupt(comm, opts) as interrupt:
         problem = Problem(comm, run, opts.petsc)
         cells = problem.unit_cells()
@@ -87,7 +88,7 @@ def run_stacks(run: Run, out: Path, opts: RunOptions) -> None:
                 f"homogenised: {model.dofs} unknowns, {comm.size} ranks; {model.cells.groups} cell models"
             )
             facts = describe(model, battery.stack(), run.battery, problem.units)
-            reference = follow(model, problem, out / "history.csv", log)
+            reference = follow(model, problem, below(out, "history.csv"), log)
             model.destroy()
             study = Levels(battery, reference, out, opts, log, fingerprint(run, comm), problem.units)
             levels = []
@@ -97,7 +98,7 @@ def run_stacks(run: Run, out: Path, opts: RunOptions) -> None:
                 level, profile = one_level(study, count)
                 levels.append(level)
                 profiles |= profile
-            write_arrays(out / "fields.npz", profiles, comm)
+            write_arrays(below(out, "fields.npz"), lambda: profiles, comm)
             result = {
                 "levels": levels,
                 "orders": orders(levels),
@@ -106,10 +107,11 @@ def run_stacks(run: Run, out: Path, opts: RunOptions) -> None:
                 "ranks": comm.size,
                 "seconds": time.perf_counter() - start,
             }
-            write_result(out, result, comm)
-            found = ", ".join(f"{o:.3f}" for o in result["orders"]["T"]["l2"] if o)
-            log.say(f"order of T in eps: {found}")
+            found = ConvergenceResult.of(write_result(out, result, comm))
+            in_words = ", ".join(f"{o:.3f}" for o in result["orders"]["T"]["l2"] if o)
+            log.say(f"order of T in eps: {in_words}")
             finish(run, out, comm, log)
+    return found
 
 
 def in_one_direction(table: Battery) -> Battery:
@@ -118,7 +120,7 @@ def in_one_direction(table: Battery) -> Battery:
     return table.model_copy(update={"size": (1.0, 1.0), "elements": (many, 1, 1), "groups": (many, 1, 1)})
 
 
-def follow(model: BatteryModel, problem: Problem, history: Path, log: Log) -> Reference:
+def follow(model: BatteryModel, problem: Problem, history: Path | None, log: Log) -> Reference:
     """The battery through the protocol, with T at every step. Collective."""
     found = Reference(March())
 
@@ -167,8 +169,9 @@ def stacked(battery: BatteryProblem, count: int) -> ResolvedStack:
 
 def one_level(study: Levels, count: int) -> tuple[Json, kept.Arrays]:
     """Errors of one stack, and its last T for the report; what an earlier call finished is not repeated."""
-    path = study.out / f"stack-{count}" / "level.kept"
-    on_rank_0(study.comm, path.parent, lambda: path.parent.mkdir(exist_ok=True))
+    folder = below(study.out, f"stack-{count}")
+    make_folder(folder, study.comm)
+    path = below(folder, "level.kept")
     if study.opts.restart and (finished := kept.load(path, study.comm, study.key)):
         study.log.say(f"stack of {count} cells: finished already")
         return finished

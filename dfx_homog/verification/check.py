@@ -12,7 +12,7 @@ from typing import Any
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
-from dfx_homog.io.disk import on_rank_0
+from dfx_homog.io.disk import below, on_rank_0
 from dfx_homog.io.provenance import write_run_toml
 from dfx_homog.io.results import write_json
 from dfx_homog.runfile import Run
@@ -36,20 +36,22 @@ def check_of(name: str) -> Check:
     return found
 
 
-def run_case(run: Run, out: Path, opts: RunOptions) -> None:
+def run_case(
+    run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm = MPI.COMM_WORLD
+) -> dict[str, Any]:
     """Does the check of run.case; result.json as docs/results.md says, picture.svg. Collective. Raises BadInput.
 
     A check that finds that it cannot run here leaves the reason as `skipped`.
     """
-    comm = MPI.COMM_WORLD
     check = check_of(run.case.command)
     write_run_toml(run, out, comm)
     try:
         outcome = check(run, comm)
     except NotHere as reason:
-        write_json(out / "result.json", {"ranks": comm.size, "skipped": str(reason)}, comm)
-        return
-    if outcome.picture is not None and comm.rank == 0:
+        skipped = {"ranks": comm.size, "skipped": str(reason)}
+        write_json(below(out, "result.json"), skipped, comm)
+        return skipped
+    if outcome.picture is not None and out is not None and comm.rank == 0:
         _draw(outcome.picture, out / PICTURE)
     content: dict[str, Any] = {
         "ranks": comm.size,
@@ -58,9 +60,10 @@ def run_case(run: Run, out: Path, opts: RunOptions) -> None:
         "caption": outcome.caption,
         "notes": list(outcome.notes),
     }
-    write_json(out / "result.json", content, comm)
-    if not opts.quiet:
+    write_json(below(out, "result.json"), content, comm)
+    if out is not None and not opts.quiet:
         on_rank_0(comm, out, lambda: print(f"{run.case.title}: results in {out}"))
+    return content
 
 
 def _draw(picture: Any, path: Path) -> None:
