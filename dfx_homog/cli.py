@@ -23,8 +23,8 @@ from dfx_homog.citations import describe, recorded_run
 from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
 from dfx_homog.io import lock
 from dfx_homog.io.disk import DISK
-from dfx_homog.runfile import LATER_COMMANDS, Run, load
-from dfx_homog.runoptions import RunOptions
+from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load
+from dfx_homog.runoptions import RunOptions, level_count, minutes, share
 
 BUG, BAD_INPUT, SOLVER_GAVE_UP, STOPPED_EARLY = 1, 2, 3, 75
 #: Commands that take a directory of results.
@@ -92,8 +92,20 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--wall-time",
         metavar="MINUTES",
-        type=_minutes,
+        type=minutes,
         help="write a checkpoint and end before it, status 75",
+    )
+    parser.add_argument(
+        "--levels",
+        metavar="K",
+        type=level_count,
+        help="convergence: end after K levels, 0: after the reference",
+    )
+    parser.add_argument(
+        "--share", metavar="K/N", type=share, help="rve: only the K-th of N shares of the samples"
+    )
+    parser.add_argument(
+        "--compile-only", action="store_true", help="compile what FILE needs, on one rank, and end"
     )
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -128,28 +140,38 @@ def prepare(argv: Sequence[str]) -> Job | None:
         petsc,
         arguments.restart,
         arguments.wall_time,
+        levels=arguments.levels,
+        share=arguments.share,
+        compile_only=arguments.compile_only,
     )
     if command in FINISHED:
         return Job(command, commands.existing(target), options)
-    return Job(command, load(target, arguments.set), options)
+    run = load(target, arguments.set)
+    _check_levels(run, arguments.levels)
+    return Job(command, run, options)
 
 
 def _check_restart(arguments: argparse.Namespace) -> None:
-    """Raises BadInput for --restart and --wall-time where nothing runs."""
-    for name in ("restart", "wall_time"):
-        if getattr(arguments, name) and arguments.command not in STUDIES:
-            raise BadInput(
-                f"--{name.replace('_', '-')}: {arguments.command} runs nothing (allowed: {', '.join(STUDIES)})"
-            )
+    """Raises BadInput for options of other commands, and for --restart without a directory."""
+    owners: dict[str, tuple[str, ...]] = dict.fromkeys(("restart", "wall_time"), tuple(STUDIES))
+    owners |= {"compile_only": COMMANDS, "levels": ("convergence",), "share": ("rve",)}
+    for name, those in owners.items():
+        if getattr(arguments, name) not in (None, False) and arguments.command not in those:
+            reason = "has no" if arguments.command in STUDIES else "runs nothing: no"
+            option = f"--{name.replace('_', '-')}"
+            raise BadInput(f"{option}: {arguments.command} {reason} {option} (allowed: {', '.join(those)})")
     if arguments.restart and arguments.out is None:
         raise BadInput("--restart: needs --out DIR, the directory of results to go on in")
 
 
-def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0.0 < minutes < float("inf"):
-        raise argparse.ArgumentTypeError("must be minutes, a number > 0")
-    return minutes
+def _check_levels(run: Run, wanted: int | None) -> None:
+    """Raises BadInput if --levels asks for more than there are."""
+    battery = run.battery is not None and run.battery.levels is not None
+    most = (
+        len(run.battery.levels or ()) if battery else len(run.convergence.periods) if run.convergence else 0
+    )
+    if wanted is not None and wanted > most:
+        raise BadInput(f"--levels {wanted}: the run file has fewer levels (allowed: 0 to {most})")
 
 
 def execute(job: Job, comm: Any) -> None:

@@ -58,6 +58,8 @@ def conduct(
             lock.share(out, comm.rank)
         module, function = STUDIES[command]
         study = getattr(importlib.import_module(module), function)
+        if options.compile_only:
+            return importlib.import_module("dfx_homog.studies.compiling").compile_forms(study, run, options)
         timing.begin()
         return study(run, out, replace(options, out=out), comm)
     except BadInput as error:
@@ -79,6 +81,8 @@ def _begin(command: str, run: Run, options: RunOptions, new: str | None) -> tupl
 
     check_geometries(run)
     out = options.out
+    if options.compile_only:
+        return None, False
     if new is None and out is None:
         for name in ("restart", "wall_time"):
             if getattr(options, name):

@@ -100,10 +100,10 @@ class Study:
 
 def run_convergence(
     run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm = MPI.COMM_WORLD
-) -> ConvergenceResult:
+) -> ConvergenceResult | None:
     """Homogenised once, resolved at every level, errors and orders; result.json, histories, report.html.
 
-    With battery.levels it is stacks of cells against the battery equation.
+    With battery.levels it is stacks of cells against the battery equation. With opts.levels it ends after them: None.
     """
     if run.battery is not None and run.battery.levels is not None:
         return run_stacks(run, out, opts, comm)
@@ -127,6 +127,8 @@ def run_convergence(
                 problem, run, cells, media, out, opts, log, interrupt, fingerprint(run, comm), strips
             )
             result = _study(study)
+            if result is None:
+                return None
             result["geometry"] = found
             result |= problem.twin.to_json() if problem.twin else {}
             result["seconds"] = time.perf_counter() - start
@@ -139,8 +141,8 @@ def run_convergence(
     return outcome
 
 
-def _study(study: Study) -> Json:
-    """All models, and what result.json says of them."""
+def _study(study: Study) -> Json | None:
+    """All models, and what result.json says of them; None if only some levels were asked for."""
     comm, out = study.comm, study.out
     arrays = pictures.unit_cells(study.cells)
     reference = _homogenised(study)
@@ -149,11 +151,15 @@ def _study(study: Study) -> Json:
     # again with the coarsest level; a running study has pictures too
     write_arrays(below(out, "fields.npz"), lambda: arrays, comm)
     levels: list[Json] = []
-    for periods in study.problem.run.convergence.periods:
+    every = study.problem.run.convergence.periods
+    for periods in every[: study.opts.levels]:
         level, mesh = _level(study, reference, periods, pictured=not levels)
         levels.append(level)
         arrays |= mesh
     write_arrays(below(out, "fields.npz"), lambda: arrays, comm)
+    if len(levels) < len(every):
+        study.log.say(f"{len(levels)} of {len(every)} levels are done; --restart goes on from there")
+        return None
     return {
         "levels": levels,
         "orders": orders(levels),

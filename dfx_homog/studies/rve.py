@@ -45,7 +45,7 @@ from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.results import RveResult
 from dfx_homog.studies.rve_ensemble import Ensemble
-from dfx_homog.studies.rve_samples import Sample, digest, file_digest, plan
+from dfx_homog.studies.rve_samples import Sample, deal, digest, file_digest, plan
 from dfx_homog.studies.rve_solve import SampleSolver, sample_grid
 from dfx_homog.studies.rve_statistics import check_order, estimate, summary
 from dfx_homog.studies.setup import Problem
@@ -58,9 +58,13 @@ from dfx_homog.voxels.surface import specific_surface
 Json = dict[str, Any]
 
 
-def run_rve(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm = MPI.COMM_WORLD) -> RveResult:
+def run_rve(
+    run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm = MPI.COMM_WORLD
+) -> RveResult | None:
     """Solve all samples; result.json and fields.npz as above. Collective.
 
+    With opts.share it is that share of the samples only, and no result: once the samples of all shares lie in one
+    out/samples, the same call without it, but with `restart`, evaluates them.
     Raises BadInput, SolverFailure or StoppedEarly on all ranks; finished samples stay in out/samples.
     """
     with Interrupt(comm, opts) as interrupt:
@@ -75,10 +79,17 @@ def run_rve(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm = 
         with begin(run, out, opts, comm) as log:
             for remark in remarks:
                 log.say(remark)
+            if opts.share:
+                number, count = opts.share
+                mine = sorted(deal([s.cost for s in samples], count)[number - 1])
+                log.say(f"share {number} of {count}: {len(mine)} of {len(samples)} samples")
+                samples = [samples[position] for position in mine]
             folder = below(out, "samples")
             make_folder(folder, comm)
             ensemble = Ensemble(comm, folder, samples, digests, run.rve.ranks_per_sample, log, interrupt)
             records = ensemble.run(lambda group: SampleSolver(group, run, cells, opts.petsc))
+            if opts.share:
+                return None
             result = evaluate(run, records)
             arrays, statistics = _pictures(comm, run, samples)
             _tell(log, run, result)

@@ -71,7 +71,7 @@ class Levels:
         return self.battery.problem.comm
 
 
-def run_stacks(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm) -> ConvergenceResult:
+def run_stacks(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm) -> ConvergenceResult | None:
     """The battery equation once, every stack, errors and orders; result.json, history.csv, report.html."""
     start = time.perf_counter()
     with Interrupt(comm, opts) as interrupt:
@@ -93,12 +93,16 @@ def run_stacks(run: Run, out: Path | None, opts: RunOptions, comm: MPI.Intracomm
             study = Levels(battery, reference, out, opts, log, fingerprint(run, comm), problem.units)
             levels = []
             profiles: kept.Arrays = reference_profile(reference, problem.units)
-            for count in run.battery.levels or ():
+            every = run.battery.levels or ()
+            for count in every[: opts.levels]:
                 interrupt.stop_before(f"the stack of {count} cells")
                 level, profile = one_level(study, count)
                 levels.append(level)
                 profiles |= profile
             write_arrays(below(out, "fields.npz"), lambda: profiles, comm)
+            if len(levels) < len(every):
+                log.say(f"{len(levels)} of {len(every)} levels are done; --restart goes on from there")
+                return None
             result = {
                 "levels": levels,
                 "orders": orders(levels),
