@@ -1,12 +1,23 @@
 """The ways in which a run ends without a result; cli.py turns each into its exit status."""
 
 
+def one_line(text: str) -> str:
+    """`text` on one line, with what a terminal would obey or hide (escapes, marks of direction) spelt out."""
+    line = " ".join(text.split())
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 class BadInput(Exception):
     """The input cannot be run: exit status 2.
 
-    The message is one line that names the file, the key and what is allowed. In parallel it is raised on all
-    ranks of the communicator, or on rank 0 before anything collective has begun.
+    The message is one printable line that names the file, the key and what is allowed. In parallel it is raised on
+    all ranks of the communicator, or on rank 0 before anything collective has begun.
     """
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
 
 
 class SolverFailure(Exception):

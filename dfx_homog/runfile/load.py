@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,15 @@ from dfx_homog.errors import BadInput
 from dfx_homog.runfile.messages import describe
 from dfx_homog.runfile.models import Run
 from dfx_homog.runfile.source import complete
+from dfx_homog.runfile.toml import written_key
 from dfx_homog.runfile.types import show
 
-LARGEST_FILE = 10_000_000  # bytes; a run file has a few kilobytes
 DICT = "run"  # stands for the file's name in messages where there is no file
+LARGEST_FILE = 2_000_000  # bytes; a run file has a few kilobytes
+DEEPEST = 20  # tables and lists inside one another, hence also parts of a dotted key
+#: A key of more parts than DEEPEST. The parser's time grows with the square of their number, so it must not see it.
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"""(?<![\w"'-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{DEEPEST}}}""", re.ASCII)
 
 
 Changes = Mapping[str, Any] | Sequence[str]
@@ -42,6 +48,8 @@ def load(source: str | Path | Mapping[str, Any], changes: Changes = ()) -> Run:
         name, folder, data = str(source), path.parent, _with_base(_read(path), path)
     for key, value in changes.items() if isinstance(changes, Mapping) else map(_parsed, changes):
         _override(data, key, value)
+    if key := _too_deep(data):
+        raise BadInput(f"{name}: {key}: nested too deeply (allowed: {DEEPEST} levels)")
     try:
         completed = complete(data, folder)
     except BadInput as error:
@@ -90,7 +98,10 @@ def _read(path: Path) -> dict[str, Any]:
             raise BadInput(f"{path}: not a file (allowed: a run file in TOML)")
         if path.stat().st_size > LARGEST_FILE:
             raise BadInput(f"{path}: larger than {LARGEST_FILE} bytes (allowed: a run file in TOML)")
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        if _LONG_KEY.search(text):
+            raise BadInput(f"{path}: a key of more than {DEEPEST} parts (allowed: keys of docs/runfile.md)")
+        return tomllib.loads(text)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -103,12 +114,31 @@ def _one_line(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
 
 
+def _too_deep(data: dict[str, Any]) -> str:
+    """The first key below which tables and lists are nested beyond DEEPEST, "" if there is none."""
+    for key, value in data.items():
+        level = [value]
+        for _ in range(DEEPEST):
+            level = [
+                inner
+                for outer in level
+                if isinstance(outer, dict | list)
+                for inner in (outer.values() if isinstance(outer, dict) else outer)
+            ]
+        if level:
+            return written_key(key)
+    return ""
+
+
 def _parsed(override: str) -> tuple[str, Any]:
     """Key and value of key.path=value."""
     key, equals, text = override.partition("=")
     if not equals:
         raise BadInput(f"--set {show(override)}: allowed is key.path=value")
-    return key, _parse_value(text)
+    value = None if _LONG_KEY.search(text) else _parse_value(text)
+    if value is None or _too_deep({"value": value}):
+        raise BadInput(f"--set {show(key)}: nested too deeply (allowed: {DEEPEST} levels)")
+    return key, value
 
 
 def _override(data: dict[str, Any], key: str, value: Any) -> None:

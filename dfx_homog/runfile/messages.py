@@ -23,6 +23,9 @@ from dfx_homog.runfile.voxels import STEPS
 VARIANTS: dict[str, type[Table]] = {**STEPS, "dimensionless": Parameters, "SI": ParametersSI}
 
 
+MOST = 50  # errors that are looked at closely, of which six at most are told
+
+
 def keys_of(table: type[BaseModel]) -> dict[str, FieldInfo]:
     """The table's keys as they are written in the file."""
     return {field.alias or name: field for name, field in table.model_fields.items()}
@@ -62,7 +65,7 @@ def describe(error: ValidationError) -> str:
         return e["loc"][-1:] != ("units",), not unknown, len(e["loc"]) if unknown else 0
 
     errors = sorted(error.errors(include_url=False), key=importance)
-    lines = [_line(e) for e in errors]
+    lines = [_line(e) for e in errors[:MOST]]
     others = list(dict.fromkeys(key for key, _ in lines[1:] if not lines[0][0].startswith(key)))
     rest = (
         f"; also wrong: {', '.join(others[:5])}" + (" and more" if len(others) > 5 else "") if others else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PlainValidator, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, model_validator
 
 from dfx_homog.parameters.expression import Expression
 from dfx_homog.runfile.base import Table, wrong
@@ -29,6 +29,7 @@ from dfx_homog.runfile.types_cells import existing_file
 
 PLACES = ("y1", "y2", "y3")
 LARGEST_MOMENTS = 100_000
+LARGEST_PROTOCOL = 10_000  # steps; longer ones are files
 _CONDITION = re.compile(r"\s*([VI])\s*([<>])\s*([-+0-9.eE]+)\s*")
 
 
@@ -198,9 +199,18 @@ class Step(Table):
 
 def _is_fine(formula: Expression, start: float, end: float) -> bool:
     """Whether a formula is finite over a span of time, at some places."""
+    if formula.op == "const":
+        return True
     t = np.linspace(start, end, 101)
     with np.errstate(all="ignore"):
         return all(np.isfinite(formula.numpy(t=t, y1=1.0, y2=y, y3=y)).all() for y in (0.0, 0.3, 1.0))
+
+
+def _not_too_many(steps: Any) -> Any:
+    """Counted before any is looked at."""
+    if isinstance(steps, list | tuple) and len(steps) > LARGEST_PROTOCOL:
+        raise ValueError(f"{len(steps)} are too many")
+    return steps
 
 
 class Protocol(Table):
@@ -208,7 +218,10 @@ class Protocol(Table):
 
     steps: Annotated[
         tuple[Step, ...],
-        Allowed("a list of tables { current = …, duration = … }, at least one"),
+        Allowed(
+            f"a list of tables {{ current = …, duration = … }}, at least one and at most {LARGEST_PROTOCOL}"
+        ),
+        BeforeValidator(_not_too_many),
     ] = Field(min_length=1, description="what is applied, one after the other")
     v_min: Number | None = Field(default=None, description="the run ends when V < v_min")
     v_max: Number | None = Field(default=None, description="the run ends when V > v_max")

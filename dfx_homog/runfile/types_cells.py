@@ -102,7 +102,10 @@ def existing_file(value: Any, info: ValidationInfo, suffixes: tuple[str, ...]) -
         raise ValueError(f"{show(value)} does not end in {', '.join(suffixes)}")
     folder = Path((info.context or {}).get("folder", "."))
     found = [place for place in (folder / value, Path(value)) if place.is_file()]
-    return str((found or [folder / value])[0].absolute())
+    path = str((found or [folder / value])[0].absolute())
+    if not path.isprintable():  # run.toml and the report have to tell it
+        raise ValueError(f"{show(path)} has characters that cannot be shown")
+    return path
 
 
 def _not_all_zero(value: tuple[int, ...]) -> tuple[int, ...]:

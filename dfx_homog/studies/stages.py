@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,6 +74,8 @@ class Stage:
         end, together = self.end(start), TOGETHER * dt
         applied = self.step.applied
         rows = tuple(start + t for t in applied.times) if isinstance(applied, DriveCycle) else ()
+        # they increase: only those of this stage are looked at
+        outputs = outputs[bisect_right(outputs, start) : None if end is None else bisect_left(outputs, end)]
         found: list[float] = []
         for time in sorted((*rows, *outputs)):
             if time > (found[-1] if found else start) + together and (end is None or time < end - together):
