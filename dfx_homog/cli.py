@@ -20,7 +20,7 @@ from dfx_homog import together
 from dfx_homog.api import commands
 from dfx_homog.api.conduct import STUDIES, conduct
 from dfx_homog.citations import describe, recorded_run
-from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
+from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly, one_line
 from dfx_homog.io import lock
 from dfx_homog.io.disk import DISK
 from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load
@@ -202,8 +202,7 @@ def fail(error: Exception, comm: Any, status: int) -> int:
     """
     all_fail = comm.size == 1 or together.all_arrive(comm, together.PATIENCE)
     if comm.rank == 0 or not all_fail:
-        line = " ".join(str(error).split())
-        text = "".join(traceback.format_exception(error)).rstrip() if status == BUG else line
+        text = "".join(traceback.format_exception(error)).rstrip() if status == BUG else one_line(str(error))
         print(text if all_fail or status != BUG else f"rank {comm.rank}: {text}", file=sys.stderr, flush=True)
     if not all_fail:
         comm.Abort(status)
@@ -236,7 +235,7 @@ def _verify(words: Sequence[str]) -> int:
     try:
         return verify(words)
     except BadInput as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(error, file=sys.stderr)
         return BAD_INPUT
 
 

@@ -34,7 +34,7 @@ from dfx_homog.runfile.toml import written_key
 
 TOP = Path(__file__).resolve().parents[1]
 Data = dict[str, Any]
-FILES = ("image.npy", "image.tif", "image.raw", "cell.msh", "cycle.csv", "cell.json")
+FILES = ("image.npy", "image.tif", "image.raw", "cell.msh", "cycle.csv", "cell.json", "base.toml")
 
 # ---- what a key may hold
 
@@ -100,7 +100,8 @@ def accepted(field: FieldInfo, folder: Path) -> list[Any]:
                 continue
             if not isinstance(value, str) or value not in FILES or (folder / value).is_file():
                 good.append(value)
-        _accepted[key] = good
+        # a run file below this one is read before the models are asked
+        _accepted[key] = good or [name for name in FILES if Path(name).suffix in allowed(field)]
     return _accepted[key]
 
 
@@ -173,6 +174,7 @@ def make_files(folder: Path) -> None:
     (folder / "image.raw").write_bytes(labels.tobytes())
     (folder / "cycle.csv").write_text("time,current\n0,0.1\n0.5,0.2\n1,0\n")
     shutil.copy(TOP / "tests" / "data" / "lgm50.json", folder / "cell.json")
+    (folder / "base.toml").write_text(text_of(shipped()[0]))
     (folder / "cell.msh").write_text(square_mesh(4))
 
 

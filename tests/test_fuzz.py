@@ -25,6 +25,7 @@ from dfx_homog import cli
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import COMMANDS, Run, load, require
 from dfx_homog.runfile.messages import keys_of
+from dfx_homog.studies.check import check_geometries
 
 #: Seconds that refusing or describing may take, with room for a busy machine.
 LIMIT = 20
@@ -63,11 +64,11 @@ def refused(message: str) -> None:
     assert message.isprintable(), message
     assert len(message) < 2000, message
     name, _, rest = message.partition(": ")
-    assert name == str(FILE), message
+    assert name in (str(FILE), str(FOLDER / "base.toml")), message
     top = re.match(r'\[?"?([\w-]+)', rest)
     known = top is not None and top[1] in keys_of(Run)
     assert known or re.match(
-        r"not TOML|not a text file|nested too|a key of more|larger than|.*unknown key", rest
+        r"not TOML|not a text file|a key of more|larger than|.*(unknown key|nested too)", rest
     ), message
 
 
@@ -77,17 +78,18 @@ def accepted_or_refused(content: bytes) -> Run | None:
     with within(LIMIT):
         try:
             job = cli.prepare(["check", str(FILE)])
+            assert job is not None and isinstance(job.target, Run)
+            check_geometries(job.target)
         except BadInput as error:
             refused(str(error))
             return None
-    assert job is not None and job.run is not None
     for command in COMMANDS:
         with within(LIMIT):
             try:
-                require(job.run, command)
+                require(job.target, command)
             except BadInput as error:
                 refused(str(error))
-    return job.run
+    return job.target
 
 
 def is_kept(run: Run) -> None:

@@ -80,7 +80,7 @@ RankCounts = Annotated[
 LevelValues = Annotated[
     tuple[float, ...],
     Allowed("a list of at least two numbers > 0 that rise or fall"),
-    PlainValidator(lambda v: list_of(v, lambda x: x if isinstance(x, int) else number_in(x, above=0.0))),
+    PlainValidator(lambda v: list_of(v, lambda x: number_in(x, above=0.0) and x)),
 ]
 
 
