@@ -16,7 +16,9 @@ from dfx_homog.runfile import COMMANDS, load, require
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "docs" / "tools"))
 import build_site  # noqa: E402
+import made  # noqa: E402
 import pages  # noqa: E402
+import python_reference  # noqa: E402
 
 PAGES = pages.all_pages()
 #: Adds what its commands are about; test_docs_extend.py carries it out.
@@ -122,6 +124,37 @@ def test_files_that_are_named_exist(page: Path) -> None:
     named -= set(re.findall(r"A new file `([^`]+)`", text))
     missing = sorted(name for name in named if not name.startswith("runs/out/") and not (TOP / name).exists())
     assert missing == []
+
+
+def test_python_reference_is_that_of_the_docstrings() -> None:
+    how = "run: ./dfx exec python docs/tools/python_reference.py > docs/python.md"
+    assert (TOP / "docs" / "python.md").read_text() == python_reference.document(), how
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_tables_of_figures_name_their_command(page: Path) -> None:
+    """In the section around a table of measured numbers stands what makes them: a command, a script or a test."""
+    if "<!-- made by" in page.read_text()[:20]:
+        return
+    source = re.compile(r"\./dfx |docs/\w+/\w+\.py|tests/test_\w+|dfx-homog ")
+    missing = [
+        line for line, section in pages.tables_of_figures(page.read_text()) if not source.search(section)
+    ]
+    assert missing == [], f"tables in lines {missing} of {name_of(page)} do not say what makes them"
+
+
+def test_figures_made_by_cheap_commands_are_current() -> None:
+    """Those of seconds; docs/tools/made.py --check does all."""
+    found = [block for page in PAGES for block in made.blocks(page)]
+    assert len(found) >= 5
+    (block,) = [block for block in found if block.command.endswith("choices.py split")]
+    assert made.alike(block.text, block.made())
+    assert not made.alike(block.text, block.text.replace("2.6325", "2.6335"))
+
+
+@pytest.mark.slow
+def test_figures_made_by_commands_are_current() -> None:
+    assert made.main(["--check"]) == 0
 
 
 def test_every_page_is_listed() -> None:

@@ -175,3 +175,31 @@ def variables(text: str) -> dict[str, str]:
         elif match := re.match(r"\s*for (\w+) in (\S+)", line.text):
             found[match[1]] = match[2]
     return found
+
+
+def tables_of_figures(text: str) -> list[tuple[int, str]]:
+    """Where a table of measured numbers begins, and the section around it, headings of its own level included.
+
+    A table counts if a third of its cells at least are numbers and there are six of them.
+    """
+    lines = list(lines_of(text))
+    starts = [n for n, line in enumerate(lines) if not line.code and line.text.lstrip().startswith("| ---")]
+    found = []
+    for start in starts:
+        rows = []
+        for line in lines[start + 1 :]:
+            if not line.text.lstrip().startswith("|"):
+                break
+            rows.append(line.text)
+        cells = [cell.strip() for row in rows for cell in row.strip().strip("|").split("|")]
+        numbers = [cell for cell in cells if re.match(r"[-+±<$]?\d[\d .,e+-]*\b", cell)]
+        if len(numbers) < 6 or 3 * len(numbers) < len(cells):
+            continue
+        begin = max((n for n in range(start) if _heading(lines[n])), default=0)
+        end = min((n for n in range(start, len(lines)) if _heading(lines[n])), default=len(lines))
+        found.append((lines[start].number - 1, "\n".join(line.text for line in lines[begin:end])))
+    return found
+
+
+def _heading(line: Line) -> bool:
+    return not line.code and line.text.startswith("#")
