@@ -7,6 +7,7 @@ ranks, and nothing is computed or written before the input is known to be right.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import signal
 import sys
 import traceback
@@ -20,13 +21,12 @@ from dfx_homog import together
 from dfx_homog.api import commands
 from dfx_homog.api.conduct import STUDIES, conduct
 from dfx_homog.citations import describe, recorded_run
-from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly, one_line
+from dfx_homog.endings import BAD_INPUT, BUG, ending
+from dfx_homog.errors import BadInput, one_line
 from dfx_homog.io import lock
-from dfx_homog.io.disk import DISK
 from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load
 from dfx_homog.runoptions import RunOptions, level_count, minutes, share
 
-BUG, BAD_INPUT, SOLVER_GAVE_UP, STOPPED_EARLY = 1, 2, 3, 75
 #: Commands that take a directory of results.
 FINISHED = ("report", "citations")
 
@@ -195,7 +195,7 @@ def _answer(job: Job, comm: Any) -> str:
     return str(together.from_rank_0(comm, lambda: describe(recorded_run(folder))))
 
 
-def fail(error: Exception, comm: Any, status: int) -> int:
+def fail(error: BaseException, comm: Any, status: int) -> int:
     """Prints the error, a BUG with where it came from, and returns `status`: rank 0 if all fail, else who does.
 
     In the second case the others wait for it in some collective call, so it ends them all.
@@ -203,7 +203,7 @@ def fail(error: Exception, comm: Any, status: int) -> int:
     all_fail = comm.size == 1 or together.all_arrive(comm, together.PATIENCE)
     if comm.rank == 0 or not all_fail:
         text = "".join(traceback.format_exception(error)).rstrip() if status == BUG else one_line(str(error))
-        print(text if all_fail or status != BUG else f"rank {comm.rank}: {text}", file=sys.stderr, flush=True)
+        print(text if all_fail else f"rank {comm.rank}: {text}", file=sys.stderr, flush=True)
     if not all_fail:
         comm.Abort(status)
     return status
@@ -246,6 +246,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _verify(words[1:])
     from mpi4py import MPI
 
+    if argv is None:
+        faulthandler.enable()
+        faulthandler.register(signal.SIGUSR2)  # to ask a rank that seems to hang where it is
     comm = MPI.COMM_WORLD.Dup()  # its own, so that no message of a study is mistaken for one of these
     _end_all_ranks_on_exceptions(comm)
     if comm.size > 1:
@@ -254,16 +257,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         job = together.from_rank_0(comm, lambda: prepare(words))
         if job is not None:
             execute(job, comm)
-    except BadInput as error:
-        return fail(error, comm, BAD_INPUT)
-    except SolverFailure as error:
-        return fail(error, comm, SOLVER_GAVE_UP)
-    except StoppedEarly as error:
-        return fail(error, comm, STOPPED_EARLY)
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK:
-            return fail(SolverFailure(f"{error.filename}: {error.strerror}"), comm, SOLVER_GAVE_UP)
-        return fail(error, comm, BUG)
+    except (Exception, SystemExit) as error:
+        found, status = ending(error)
+        return fail(found, comm, status)
     finally:
         if argv is None:
             _end_undisturbed()

@@ -231,7 +231,7 @@ def test_a_rank_that_fails_alone_speaks_and_ends_all(
     comm = AloneComm()
     cli.fail(SolverFailure("particle 7"), comm, 3)
     assert comm.aborted == 3
-    assert capfd.readouterr().err == "particle 7\n"
+    assert capfd.readouterr().err == "rank 1: particle 7\n"
 
 
 def test_help(capfd: pytest.CaptureFixture[str]) -> None:

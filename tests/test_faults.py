@@ -1,4 +1,4 @@
-"""What a run does when something around it fails: a rank, the disk, its files, the solver. Through the command."""
+"""What a run does when something around it fails: the disk, its files, the solver (ranks: test_fault_phases)."""
 
 from __future__ import annotations
 
@@ -6,46 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from commands import LIMIT, command_line, dfx, environment, history, ranks_of, words
+from commands import LIMIT, command_line, dfx, environment, history, words
 
 import dfx_homog.report
 from dfx_homog import cli
 from dfx_homog.errors import BadInput
 from dfx_homog.io import lock
 
-FAULTY = str(Path(__file__).with_name("faulty.py"))
 SHORT = ("protocol.steps=[{current=0.2, duration=0.1}]", "checkpoint.every=1")
-
-
-def faulty(rank: int, place: str, number: int, call: list[str]) -> subprocess.CompletedProcess[str]:
-    return dfx(["exec", sys.executable, FAULTY, str(rank), place, str(number), *call], 2)
-
-
-PLACES = [
-    ("dfx_homog.studies.simulate:Problem.unit_cells", 1),  # meshing
-    ("dfx_homog.models.resolved:BlockAssembly.assemble", 2),  # in a callback of PETSc
-    ("dfx_homog.io.checkpoint:_write", 2),
-    ("dfx_homog.studies.simulate:pictures.resolved_mesh", 1),  # reporting
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize(("place", "number"), PLACES)
-def test_an_exception_on_one_rank_ends_all_with_one_message(
-    place: str, number: int, rank: int, tmp_path: Path
-) -> None:
-    start = time.monotonic()
-    done = faulty(rank, place, number, words("resolved", tmp_path / "out", *SHORT))
-    assert done.returncode not in (0, 2, 3, 75)
-    assert done.stderr.count("RuntimeError: injected into") == 1
-    assert f"rank {rank}:" in done.stderr
-    assert time.monotonic() - start < LIMIT / 2
-    assert not ranks_of(tmp_path / "out")
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])

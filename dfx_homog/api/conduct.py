@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 from dataclasses import replace
 from pathlib import Path
@@ -116,3 +117,6 @@ def _start_petsc(words: tuple[str, ...]) -> None:
 
     # the solvers look for the words under their own prefixes, so that PETSc would call them unused
     petsc4py.init(["dfx-homog", "-options_left", "0", *words])
+    if faulthandler.is_enabled():  # PETSc's handlers, which do not say where, have taken its place
+        faulthandler.disable()
+        faulthandler.enable()

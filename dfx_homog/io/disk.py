@@ -11,8 +11,18 @@ from mpi4py import MPI
 
 from dfx_homog.errors import SolverFailure
 
-#: What says that it is the disk and not the program: full, over quota, too large a file, broken, read-only.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+#: What says that it is the disk and not the program: full, over quota, too large a file, broken, read-only, gone from
+#: the network, permission lost.
+DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.EACCES,
+    errno.EPERM,
+)
 
 
 def below(folder: Path | None, *names: str) -> Path | None:
