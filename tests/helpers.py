@@ -52,18 +52,6 @@ def _unit_cell(keys: str, h: float, order: int, breaks: tuple[float, ...]) -> Un
     return build_unit_cell("cell", spec, MPI.COMM_SELF, breaks)
 
 
-def quarter_turn(cell: UnitCell) -> UnitCell:
-    """The cell turned by 90 degrees about its centre: (z1, z2) -> (1 - z2, z1)."""
-    points = np.column_stack([1 - cell.points[:, 1], cell.points[:, 0]])
-
-    def sorted_pairs(pairs: np.ndarray, axis: int) -> np.ndarray:
-        return pairs[np.argsort(points[pairs[:, 0], axis])]
-
-    periodic = sorted_pairs(cell.periodic[1][:, ::-1], 1), sorted_pairs(cell.periodic[0], 0)
-    order = np.argsort(points[cell.cells[:, :3]].mean(axis=1)[:, 0], kind="stable")
-    return UnitCell(cell.name, 2, cell.order, points, cell.cells[order], cell.phase[order], periodic)
-
-
 def wavy_cells(h: float, order: int = 1) -> tuple[UnitCell, UnitCell, UnitCell]:
     """Negative electrode, separator and positive electrode of `wavy-2d`, with matching faces."""
     electrode = unit_cell(WAVY, h, order, WAVY_BREAKS)

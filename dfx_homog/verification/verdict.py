@@ -138,7 +138,7 @@ def _bounds_row(
     passed = bool(obtained) and all(
         x is not None and (least is None or x >= least) and (most is None or x <= most) for x in obtained
     )
-    parts = [f"{sign} {bound:g}" for sign, bound in (("≥", least), ("≤", most)) if bound is not None]
+    parts = [f"{sign} {number(bound)}" for sign, bound in (("≥", least), ("≤", most)) if bound is not None]
     return Row(name, ", ".join(parts), "bound", obtained, None, passed)
 
 
