@@ -1,4 +1,4 @@
-"""PyBaMM's Doyle-Fuller-Newman model beside the homogenised one in the same run (docs/verification.md section 8).
+"""PyBaMM's Doyle-Fuller-Newman model beside the homogenised one in the same run (docs/verification/further.md).
 
 PyBaMM's scheme is of first order in the spacing across the regions and of second in that of the particles: three meshes
 and extrapolation leave about 1e-6 V. Its thermodynamic factor (1 - D_L/D_A)/2 makes its model ours; 1, the stock value,

@@ -81,7 +81,16 @@ def duality(run: Run, comm: MPI.Intracomm) -> Outcome:
             "above": above.tolist(),
             "below": below.tolist(),
         }
-    columns = ["cell", "$A_{11}$", "its dual", "$A_{22}$", "its dual", "$A_{12}$", "its dual", "largest difference"]
+    columns = [
+        "cell",
+        "$A_{11}$",
+        "its dual",
+        "$A_{22}$",
+        "its dual",
+        "$A_{12}$",
+        "its dual",
+        "largest difference",
+    ]
     rows: list[list[str | float]] = [
         [name, *(f[side][i][j] for i, j in ((0, 0), (1, 1), (0, 1)) for side in ("above", "below")), f["gap"]]
         for name, f in found.items()
@@ -110,7 +119,9 @@ def between(run: Run, comm: MPI.Intracomm) -> Outcome:
             }
         found[name] = {key: float(value) for key, value in found[name].items()}
         hs: list[str | float] = [limits["hs_lower"], limits["hs_upper"]] if isotropic else ["", ""]
-        rows.append([name, limits["reuss"], hs[0], float(values[0]), float(values[-1]), hs[1], limits["voigt"]])
+        rows.append(
+            [name, limits["reuss"], hs[0], float(values[0]), float(values[-1]), hs[1], limits["voigt"]]
+        )
     columns = ["cell", "Reuss", "HS, lower", "smallest eigenvalue", "largest", "HS, upper", "Voigt"]
     return Outcome({"cells": found}, [Table(columns, rows, digits=6)])
 

@@ -51,7 +51,8 @@ def parts(case: BookCase) -> Iterator[Part]:
 def words(case: BookCase, part: Part, out: Path) -> list[str]:
     """The command line of one run, without the program's name."""
     command = case.case.command if case.case.is_study else "case"
-    sets = [word for override in part.overrides for word in ("--set", override)]
+    more = ("output.report=false",) if case.case.is_study else ()  # nobody looks at it
+    sets = [word for override in (*part.overrides, *more) for word in ("--set", override)]
     return [command, str(case.path), "--out", str(out), "--quiet", *sets]
 
 

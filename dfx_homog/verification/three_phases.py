@@ -72,7 +72,7 @@ def neutral(run: Run, comm: MPI.Intracomm) -> Outcome:
 
         k_e = k (1 + d f (k_s - k)/(k_s + (d - 1) k - f (k_s - k))),  f = (a/b)^d,
 
-    so that a uniform field outside stays uniform (Hashin's coated spheres). Then K = k_e I for any arrangement. Collective.
+    so that a uniform field outside stays uniform (Hashin's coated spheres): K = k_e I, however arranged. Collective.
     """
     (name,) = run.microstructure
     spec: Any = run.microstructure[name]
@@ -118,25 +118,34 @@ def _tensor(
     comm: MPI.Intracomm, dim: int, codes: Codes, table: NDArray[np.float64], scheme: str
 ) -> NDArray[np.float64]:
     """Effective tensor of an image that every rank has whole. Collective."""
-    n = codes.shape[0]
+    n, middle, across = codes.shape
     start, stop = slab(n, comm.size, comm.rank)
     spacing = (1 / n, 1.0 if dim == 2 else 1 / n, 1 / n)
     own = np.ascontiguousarray(codes[start:stop])
     labels = tuple(range(len(table)))
-    grid = VoxelGrid(comm, "image", dim, codes.shape, spacing, start, stop, own, labels, (True,) * len(table))
-    found: NDArray[np.float64] = VoxelProblem(grid, discretisation=scheme, rtol=1e-10).solve(own, table).tensor
+    grid = VoxelGrid(
+        comm, "image", dim, (n, middle, across), spacing, start, stop, own, labels, (True,) * len(table)
+    )
+    found: NDArray[np.float64] = (
+        VoxelProblem(grid, discretisation=scheme, rtol=1e-10).solve(own, table).tensor
+    )
     return found
 
 
 def _by_label(spec: Any, grid: VoxelGrid) -> NDArray[np.float64]:
     """Conductivity k of each code of an image."""
     k_s = spec.k_s
-    solid = {v: k_s[v] if isinstance(k_s, dict) else k_s for v, s in zip(grid.values, grid.solid, strict=True) if s}
+    solid = {
+        v: k_s[v] if isinstance(k_s, dict) else k_s for v, s in zip(grid.values, grid.solid, strict=True) if s
+    }
     return np.array([solid.get(value, spec.k_e) for value in grid.values], dtype=np.float64)
 
 
 def _outcome(
-    dim: int, found: dict[str, list[NDArray[np.float64]]], errors: dict[str, list[float]], more: dict[str, Any]
+    dim: int,
+    found: dict[str, list[NDArray[np.float64]]],
+    errors: dict[str, list[float]],
+    more: dict[str, Any],
 ) -> Outcome:
     """Tensors and errors on all images, and the orders in the edge of a voxel."""
     edges = EDGES[dim]

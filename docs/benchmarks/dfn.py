@@ -5,7 +5,8 @@
 PYTHON is an interpreter that has PyBaMM. Each run is a process of its own, from its start until V(t) is there: imports,
 model, solution, and here run.toml, history and results on disk too; compiled forms come from the cache, as for every
 run but the first. The report is timed apart. Both run on one core, in turn, and both are refined until every voltage
-that docs/verification.md lists is within 1e-4 V: the cheapest such choice that was found. Seconds are medians.
+that docs/verification/dfn-lgm50.md lists is within 1e-4 V: the cheapest such choice
+that was found. Seconds are medians.
 """
 
 from __future__ import annotations
