@@ -20,7 +20,7 @@ from dfx_homog.verification.quantities import Missing, read
 from dfx_homog.verification.store import BookCase, Json
 
 #: A child is ended after this many times the minutes of its case, and not before LEAST_SECONDS.
-PATIENCE, LEAST_SECONDS = 10.0, 120.0
+PATIENCE, LEAST_SECONDS = 10.0, 600.0
 
 
 @dataclass(frozen=True)
