@@ -178,15 +178,21 @@ def make_files(folder: Path) -> None:
     (folder / "cell.msh").write_text(square_mesh(4))
 
 
-def square_mesh(n: int) -> str:
-    """The unit square of 2 n^2 triangles as a file of gmsh (2.2), solid between z2 = 1/4 and 3/4."""
-    nodes = [f"{1 + i + (n + 1) * j} {i / n} {j / n} 0" for j, i in product(range(n + 1), repeat=2)]
+def square_mesh(n: int, last: int | None = None) -> str:
+    """The unit square of 2 n^2 triangles as a file of gmsh (2.2), solid between z2 = 1/4 and 3/4.
+
+    last: number of the last node
+    """
+    numbers = [*range(1, (n + 1) ** 2), last or (n + 1) ** 2]
+    nodes = [f"{numbers[i + (n + 1) * j]} {i / n} {j / n} 0" for j, i in product(range(n + 1), repeat=2)]
     cells = []
     for j, i in product(range(n), repeat=2):
-        a = 1 + i + (n + 1) * j
+        a = i + (n + 1) * j
         tag = 1 if n / 4 <= j < 3 * n / 4 else 2
         for corners in ((a, a + 1, a + n + 2), (a, a + n + 2, a + n + 1)):
-            cells.append(f"{len(cells) + 1} 2 2 {tag} {tag} {' '.join(map(str, corners))}")
+            cells.append(
+                f"{len(cells) + 1} 2 2 {tag} {tag} {' '.join(str(numbers[corner]) for corner in corners)}"
+            )
     parts = {
         "MeshFormat": ["2.2 0 8"],
         "PhysicalNames": ["2", '2 1 "solid"', '2 2 "electrolyte"'],

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import fuzzing
 import pytest
+from mpi4py import MPI
 
 from dfx_homog import cli
 from dfx_homog.errors import BadInput
-from dfx_homog.runfile import load
+from dfx_homog.runfile import MeshFile, load
 from dfx_homog.runfile.load import DEEPEST
 from dfx_homog.runfile.protocol import LARGEST_PROTOCOL
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 SECONDS = 10.0  # that a refusal may take on a busy machine; each of these took minutes, or would have
 
@@ -66,3 +69,42 @@ def test_names_do_not_reach_the_terminal(
     assert out == ""
     assert err.replace("\n", "").isprintable()
     assert err.count("\n") in (0, 2)
+
+
+SQUARE = fuzzing.square_mesh(4)
+HEAD = "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n"
+MESHES = {
+    "a script": 'SystemCall "touch {pwned}";\n',
+    "a script behind": SQUARE + 'SystemCall "touch {pwned}";\n',
+    "a script before": 'SystemCall "touch {pwned}";\n' + SQUARE,
+    "nothing": "",
+    "a head": HEAD,
+    "no cells": HEAD + "$Nodes\n1\n1 0 0 0\n$EndNodes\n$Elements\n0\n$EndElements\n",
+    "more nodes than the file has": SQUARE.replace("$Nodes\n25", "$Nodes\n99999999999"),
+    "more cells than the file has": SQUARE.replace("$Elements\n32", "$Elements\n99999999999"),
+    "huge numbers of nodes": fuzzing.square_mesh(4, last=2**31 - 1),
+    "cells of no nodes": SQUARE.replace("25 1.0 1.0 0", "26 1.0 1.0 0"),
+    "nodes that are nowhere": SQUARE.replace("25 1.0 1.0 0", "25 nan 1.0 0"),
+    "nodes far away": SQUARE.replace("25 1.0 1.0 0", "25 1e300 1.0 0"),
+    "negative counts": SQUARE.replace("$Nodes\n25", "$Nodes\n-25"),
+    "cut short": SQUARE[: len(SQUARE) // 2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_mesh_files(name: str, tmp_path: Path) -> None:
+    """gmsh runs what is no mesh as a script, and NAME.opt beside a mesh: neither must ever happen."""
+    pwned, path = tmp_path / "pwned", tmp_path / "cell.msh"
+    path.write_text(MESHES[name].replace("{pwned}", str(pwned)))
+    (tmp_path / "cell.msh.opt").write_text(f'SystemCall "touch {pwned}";\n')
+    spec = MeshFile(geometry="mesh", file=str(path))
+    try:
+        cell = build_unit_cell("one", spec, MPI.COMM_SELF)
+    except BadInput as error:
+        message = str(error)
+        assert name != "huge numbers of nodes", message
+        assert str(path) in message or "file" in message
+    else:
+        assert name in ("huge numbers of nodes", "a script behind")
+        assert len(cell.cells) == 32
+    assert not pwned.exists()

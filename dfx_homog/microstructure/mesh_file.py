@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.gmsh_model import session
+from dfx_homog.microstructure.msh import merge, positions
 from dfx_homog.microstructure.periodic import edge_numbers, pair_edges, pair_vertices, unit_cell
 from dfx_homog.microstructure.reference_element import determinants
 from dfx_homog.microstructure.space_mesh import check_quality
@@ -77,18 +78,13 @@ def _elements(dim: int, order: int) -> tuple[Ints, Phases, int]:
 def _read(name: str, path: Path, order: int) -> tuple[Floats, Ints, Phases, int]:
     """Points (n, dim), cells, phase and gmsh's element type of a file. Raises BadInput."""
     with session(name):
-        try:
-            gmsh.merge(str(path))
-        except Exception as error:  # gmsh raises plain Exception
-            raise BadInput(f"file: {path} is not a mesh that gmsh reads ({error})") from None
+        merge(path, "file")
         dim = 3 if len(gmsh.model.mesh.getElements(3)[0]) else 2
         if not len(gmsh.model.mesh.getElements(dim)[0]):
             raise BadInput(f"file: {path} holds neither triangles nor tetrahedra")
         cells, phase, kind = _elements(dim, order)
         tags, coordinates, _ = gmsh.model.mesh.getNodes()
-    number = np.full(int(tags.max()) + 1, -1, dtype=np.int64)
-    number[tags] = np.arange(len(tags))
-    used, cells = np.unique(number[cells], return_inverse=True)
+    used, cells = np.unique(positions(tags, cells, f"file: {path}"), return_inverse=True)
     points = coordinates.reshape(-1, 3)[used]
     if dim == 2 and np.ptp(points[:, 2]) > TOLERANCE:
         raise BadInput("file: the triangles do not lie in a plane z = const")

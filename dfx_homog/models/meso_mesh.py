@@ -16,6 +16,7 @@ from dfx_homog import _compat
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.gmsh_model import session
+from dfx_homog.microstructure.msh import merge, positions
 from dfx_homog.models.meso_domain import (
     LATERAL_FACE,
     NEGATIVE_FACE,
@@ -171,17 +172,13 @@ def _bisected(centres: FloatArray, work: FloatArray, ranks: int) -> Ints:
 def _read(path: Path) -> _Whole:
     """The mesh of a file, scaled and checked. Raises BadInput."""
     with session("meso"):
-        try:
-            gmsh.merge(str(path))
-        except Exception as error:  # gmsh raises plain Exception
-            raise BadInput(f"homogenised.mesh: {path} is not a mesh that gmsh reads ({error})") from None
+        merge(path, "homogenised.mesh")
         dim = 3 if len(gmsh.model.mesh.getElements(3)[0]) else 2
         cells, region, kind = _cells(path, dim)
         tabs = {name: _group(path, dim - 1, name)[1] for name in TABS}
         tags, flat, _ = gmsh.model.mesh.getNodes()
-    number = np.full(int(tags.max()) + 1, -1, dtype=np.int64)
-    number[tags] = np.arange(len(tags))
-    used, inverse = np.unique(number[cells], return_inverse=True)
+    key = f"homogenised.mesh: {path}"
+    used, inverse = np.unique(positions(tags, cells, key), return_inverse=True)
     cells = inverse.reshape(cells.shape).astype(np.int64)
     points = flat.reshape(-1, 3)[used]
     if dim == 2 and np.ptp(points[:, 2]) > FLAT * np.ptp(points[:, 0]):
@@ -191,7 +188,7 @@ def _read(path: Path) -> _Whole:
     points[:, 0] -= low / thickness
     compact = np.full(len(tags), -1, dtype=np.int64)
     compact[used] = np.arange(len(used))
-    face, tab = _faces(path, points, cells, kind, {n: compact[number[t]] for n, t in tabs.items()})
+    face, tab = _faces(path, points, cells, kind, {n: compact[positions(tags, t, key)] for n, t in tabs.items()})
     for name, tag in TABS.items():
         region_of = 0 if tag == NEGATIVE_TAB else 2
         if (region[np.argwhere(tab == tag)[:, 0]] != region_of).any():

@@ -12,6 +12,7 @@ from mpi4py import MPI
 from dfx_homog._compat import FloatArray
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.gmsh_model import session
+from dfx_homog.microstructure.msh import merge, positions
 from dfx_homog.models.battery.domain import BatteryDomain, Ints, Supply
 from dfx_homog.together import agreed
 
@@ -43,10 +44,7 @@ def given_mesh(
 def _read(path: Path, length: float, groups: tuple[int, int, int], cylindrical: bool) -> tuple[Any, ...]:
     """Points, cells sorted along the longest edge of the bounding box, groups, faces as (cell, facet) by name."""
     with session("battery"):
-        try:
-            gmsh.merge(str(path))
-        except Exception as error:  # gmsh raises plain Exception
-            raise BadInput(f"battery.file: {path} is not a mesh that gmsh reads ({error})") from None
+        merge(path, "battery.file")
         tags, flat, _ = gmsh.model.mesh.getNodes()
         types = [int(t) for t in gmsh.model.mesh.getElementTypes(3)]
         if types != [TETRAHEDRON]:
@@ -58,16 +56,15 @@ def _read(path: Path, length: float, groups: tuple[int, int, int], cylindrical: 
             entities = gmsh.model.getEntitiesForPhysicalGroup(2, tag)
             found = [gmsh.model.mesh.getElementsByType(TRIANGLE, int(e))[1] for e in entities]
             named[name] = np.concatenate(found).reshape(-1, 3) if found else np.zeros((0, 3))
-    number = np.full(int(tags.max()) + 1, -1, dtype=np.int64)
-    number[tags] = np.arange(len(tags))
-    used, inverse = np.unique(number[corners], return_inverse=True)
+    key = f"battery.file: {path}"
+    used, inverse = np.unique(positions(tags, corners, key), return_inverse=True)
     cells = inverse.reshape(-1, 4).astype(np.int64)
     points = length * flat.reshape(-1, 3)[used]
     compact = np.full(len(tags), -1, dtype=np.int64)
     compact[used] = np.arange(len(used))
     middle = points[cells].mean(axis=1)
     cells = cells[np.argsort(middle[:, int(np.argmax(np.ptp(points, axis=0)))], kind="stable")]
-    triangles = {name: compact[number[t.astype(np.int64)]] for name, t in named.items()}
+    triangles = {name: compact[positions(tags, t, key)] for name, t in named.items()}
     group = _bins(points, cells, groups, cylindrical)
     return points, cells, group, _faces(path, cells, triangles)
 
