@@ -16,6 +16,7 @@ from dfx_homog.runfile import COMMANDS, load, require
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "docs" / "tools"))
 import build_site  # noqa: E402
+import gallery  # noqa: E402
 import made  # noqa: E402
 import pages  # noqa: E402
 import python_reference  # noqa: E402
@@ -124,6 +125,22 @@ def test_files_that_are_named_exist(page: Path) -> None:
     named -= set(re.findall(r"A new file `([^`]+)`", text))
     missing = sorted(name for name in named if not name.startswith("runs/out/") and not (TOP / name).exists())
     assert missing == []
+
+
+def test_gallery_has_every_run_file() -> None:
+    """The page is that of the run files, with a picture each, and all of them stay small."""
+    entries = [entry for group in gallery.GALLERY.values() for entry in group]
+    assert {entry.name for entry in entries} == {path.stem for path in (TOP / "runs").glob("*.toml")}
+    how = "run: ./dfx exec python docs/tools/gallery.py --page > docs/gallery.md"
+    assert (TOP / "docs" / "gallery.md").read_text() == gallery.page(), how
+    pictures = set(gallery.PICTURES.iterdir())
+    assert pictures == {entry.file for entry in entries}
+    assert sum(path.stat().st_size for path in pictures) < 3e6
+
+
+def test_gallery_takes_the_picture_from_the_report() -> None:
+    report = '<p><img alt="voltage over time" src="data:image/png;base64,aGVsbG8="></p>'
+    assert gallery.pictures_of(report) == {"voltage over time": (".png", b"hello")}
 
 
 def test_python_reference_is_that_of_the_docstrings() -> None:
