@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import ufl
 from dolfinx import fem
-from helpers import Problem, laminate, one_tile
 from petsc4py import PETSc
 from wavy import build, wavy_run
 
@@ -18,6 +17,7 @@ from dfx_homog.models.fields import C_S, GROUPS, PHI_S
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.solvers.assembly import BlockAssembly
 from dfx_homog.solvers.layout import Layout
+from dfx_homog.verification.problems import Problem, laminate, one_tile
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import gmsh
 import numpy as np
 import pytest
 import scipy.optimize
-from helpers import laminate, unit_cell
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
@@ -17,6 +16,7 @@ from dfx_homog.models.battery.heat import BatteryHeat, Cooling
 from dfx_homog.models.battery.laminate import BatteryLayer, Stack, corrector_slopes, lamination, tensor3
 from dfx_homog.models.battery.mesh_file import given_mesh
 from dfx_homog.models.cell_problem import CellProblem
+from dfx_homog.verification.problems import laminate, unit_cell
 
 WORLD = MPI.COMM_WORLD
 STEADY = 1e-12  # coefficient of d_t of a step so long that nothing is left of the beginning

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from helpers import SEPARATOR, WAVY, disks, laminate, unit_cell
 from mpi4py import MPI
 from scipy.sparse.csgraph import connected_components
-from tetrahedra import kuhn
 
 from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.cell_parts import find_parts
 from dfx_homog.models.cell_problem import CONDITIONS, CellProblem, Homogenised
 from dfx_homog.solvers.presets import ELLIPTIC, ELLIPTIC_3D
+from dfx_homog.verification.problems import SEPARATOR, WAVY, disks, laminate, unit_cell
+from dfx_homog.verification.tetrahedra import kuhn
 
 BOTH = [1.0, 10.0]
 PORES = [1.0, None]

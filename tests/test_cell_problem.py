@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import CHECKERBOARD, SEPARATOR, WAVY, disks, laminate, slope, unit_cell
 from mpi4py import MPI
 
 from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.models.cell_problem import CellProblem, Homogenised
 from dfx_homog.models.effective import EffectiveMedium, bounds, effective_medium
 from dfx_homog.verification.identities import quarter_turn
+from dfx_homog.verification.problems import CHECKERBOARD, SEPARATOR, WAVY, disks, laminate, slope, unit_cell
 
 # effective conductivity of the square lattice by area fraction: insulating disks, conductivity 10 and 50 in 1
 DISKS = {0.5: (0.32465447, 2.41546738, 2.91459398), 0.3: (0.53757998, 1.65203601, 1.81252896)}

@@ -9,7 +9,6 @@ import pytest
 import scipy.sparse as sp
 import ufl
 from dolfinx import fem
-from helpers import Problem, laminate, unit_cell
 from mpi4py import MPI
 from petsc4py import PETSc
 
@@ -18,6 +17,7 @@ from dfx_homog.microstructure import SOLID, UnitCell
 from dfx_homog.microstructure.tiling import TiledMesh, tile_mesh
 from dfx_homog.models.resolved_forms import cellwise
 from dfx_homog.solvers.layout import Layout, Transfer, build_layout
+from dfx_homog.verification.problems import Problem, laminate, unit_cell
 
 pytestmark = pytest.mark.mpi
 

@@ -8,20 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ufl
-from dolfinx import fem
 from meso_cell import TABS, B, K, S, meso_run
 from mpi4py import MPI
 from numpy.typing import ArrayLike
 from wavy import QUICKSTART, build, conserves, follow, largest_difference, simulate, wavy_run
 
-from dfx_homog import _compat
 from dfx_homog.dimensionless.twin import dimensionless
 from dfx_homog.errors import BadInput
 from dfx_homog.io import checkpoint
 from dfx_homog.models import homogenised
 from dfx_homog.models.homogenised import HomogenisedModel
-from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP, MesoCoefficients
+from dfx_homog.models.meso import MesoCoefficients
 from dfx_homog.models.meso_domain import MesoBox, Side
 from dfx_homog.runfile import REGIONS, Run, load, require
 from dfx_homog.runoptions import RunOptions
@@ -159,88 +156,6 @@ def test_turning_the_cell_changes_nothing() -> None:
         model.destroy()
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-11)
     assert np.abs(np.where(found[0][2], found[0][1] - found[1][1], 0.0)).max() < 1e-10
-
-
-class Manufactured(HomogenisedModel):
-    """A model with loads for which fields known beforehand solve a step that starts from them."""
-
-    load: np.ndarray | None = None
-    exact: np.ndarray | None = None
-
-    def _residual(self, out: np.ndarray) -> None:
-        super()._residual(out)
-        if self.load is None:
-            return
-        if self.exact is None:  # the first residual is that at the known fields
-            self.exact = np.zeros_like(out)
-            for points in self.points:
-                points.add_residual(self.exact.reshape(-1, 4))
-        out -= self.load + self.exact
-
-
-def known_fields(x: Any, lib: Any) -> tuple[Any, ...]:
-    """Phi_s (zero at y1 = 0), c_e, Phi_e, T."""
-    y1, y2 = x[0], x[1]
-    return (
-        0.1 * lib.sin(2 * y1) * (1 + y2) + 0.3 * y1,
-        1 + 0.2 * lib.cos(3 * y1 + y2),
-        -0.25 + 0.1 * lib.sin(2 * y1 - 3 * y2),
-        0.2 + 0.1 * lib.cos(2 * y2) * y1,
-    )
-
-
-def known_load(model: HomogenisedModel) -> np.ndarray:
-    """MODEL section 5 at the known fields, tested, written out apart from the model's own form."""
-    forms, p, mesh = model.forms, model.physics, model.domain.mesh
-    x = ufl.SpatialCoordinate(mesh)
-    phi_s, c_e, phi_e, T = known_fields(x, ufl)
-    v = ufl.TestFunction(forms.space)
-    dx = ufl.Measure("dx", mesh, metadata={"quadrature_degree": 8})
-    at = forms._coefficient
-    electrode = ufl.conditional(ufl.lt(abs(x[0] - 0.5), 0.1), 0.0, 1.0)
-    mu_L, mu_A = (D / (1 + p.gamma * T) if mu is None else mu for D, mu in ((p.D_L, p.mu_L), (p.D_A, p.mu_A)))
-    i_s = -ufl.dot(at["S"], ufl.grad(phi_s))
-    N_e = -ufl.dot(at["B"], p.D_L * ufl.grad(c_e) + p.lam * mu_L * c_e * ufl.grad(phi_e))
-    i_e = -ufl.dot(at["B"], (p.D_L - p.D_A) * ufl.grad(c_e) + p.lam * (mu_L + mu_A) * c_e * ufl.grad(phi_e))
-    heat = -p.lam * (electrode * ufl.dot(i_s, ufl.grad(phi_s)) + ufl.dot(i_e, ufl.grad(phi_e)))
-    F = -electrode * ufl.dot(i_s, ufl.grad(v[PHI_S])) - ufl.dot(N_e, ufl.grad(v[C_E]))
-    F += -ufl.dot(i_e, ufl.grad(v[PHI_E])) + ufl.dot(ufl.dot(at["K"], ufl.grad(T)), ufl.grad(v[TEMP]))
-    F -= heat * v[TEMP]
-    out = np.zeros_like(forms.u.x.array)
-    _compat.assemble_vector(_compat.compile_form(F / model.domain.area * dx), out)
-    return out
-
-
-def manufactured_errors(order: int, n: int) -> np.ndarray:
-    """L2 errors of Phi_s, c_e, Phi_e, T after one step, on boxes of 3 n x 3 n elements."""
-    run = meso_run(*TABS[:3], "homogenised.dim=2", "parameters.h=0", **FULL)
-    base = build(run, "homogenised", MPI.COMM_SELF)
-    box = MesoBox(MPI.COMM_SELF, (0.4, 0.2, 0.4), n, (Side(0.8, 3 * n),), order=order, periodic=False)
-    solids = (base.points[0].particles.geometry, base.points[1].particles.geometry)
-    model = Manufactured(MPI.COMM_SELF, base.physics, solids, base.regions, box)
-    base.destroy()
-    for column, values in enumerate(known_fields(model.coordinates.T, np)):
-        model.values[:, column] = values
-    model.remember(2)
-    model.load = known_load(model)
-    model.advance(TimeStep(1, 0.02, 0.02, Control("current", 0.0), euler(0.02), 0))
-    x = ufl.SpatialCoordinate(box.mesh)
-    dx = ufl.Measure("dx", box.mesh, metadata={"quadrature_degree": 8})
-    part = ufl.conditional(ufl.lt(abs(x[0] - 0.5), 0.1), 0.0, 1.0)
-    errors = []
-    for field, known in enumerate(known_fields(x, ufl)):
-        square = (model.forms.u[field] - known) ** 2 * (part if field == PHI_S else 1.0)
-        errors.append(np.sqrt(fem.assemble_scalar(_compat.compile_form(square * dx))))
-    model.destroy()
-    return np.array(errors)
-
-
-@pytest.mark.parametrize("order", [1, 2])
-def test_manufactured_solution(order: int) -> None:
-    """Full tensors, T-dependent mobilities, Joule heat and particles: order + 1 in L2."""
-    coarse, fine = manufactured_errors(order, 2), manufactured_errors(order, 4)
-    assert (np.log2(coarse / fine) > order + 0.8).all()
-    assert (fine < 2e-3).all()
 
 
 @pytest.mark.mpi

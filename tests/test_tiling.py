@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import ufl
 from dolfinx import fem
-from helpers import CHECKERBOARD, SEPARATOR, WAVY, WAVY_BREAKS, laminate, unit_cell
 from mpi4py import MPI
 
 from dfx_homog import _compat
 from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
 from dfx_homog.microstructure.tiling import TiledMesh, tile_mesh
+from dfx_homog.verification.problems import CHECKERBOARD, SEPARATOR, WAVY, WAVY_BREAKS, laminate, unit_cell
 
 pytestmark = pytest.mark.mpi
 

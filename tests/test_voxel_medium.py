@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import SEPARATOR, unit_cell
 from mpi4py import MPI
 
 from dfx_homog.errors import BadInput
 from dfx_homog.models.effective import effective_medium
 from dfx_homog.models.voxel_medium import VoxelMedium, voxel_medium
+from dfx_homog.verification.problems import SEPARATOR, unit_cell
 from dfx_homog.voxels.grid import VoxelGrid, slab
 
 pytestmark = pytest.mark.mpi

@@ -20,7 +20,8 @@ from dfx_homog.studies.outcome import March
 from dfx_homog.studies.progress import Log
 from dfx_homog.studies.setup import Problem
 
-QUICKSTART = Path(__file__).resolve().parents[1] / "runs" / "quickstart.toml"
+TOP = Path(__file__).resolve().parents[1]
+QUICKSTART = TOP / "runs" / "quickstart.toml"
 #: The times of the tables in VERIFICATION section 4.
 TIMES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
+from dfx_homog.errors import BadInput
 from dfx_homog.runfile.base import Table, wrong
 from dfx_homog.runfile.types import (
     Allowed,
@@ -62,6 +63,14 @@ def _file(value: Any) -> str:
 
 
 RunFileName = Annotated[str, Allowed("name of a run file, .toml"), PlainValidator(_file)]
+
+
+def _settings(value: Any) -> dict[str, Values]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{show(value)} is no table")
+    return {str(name): _numbers(entry) for name, entry in value.items()}
+
+
 Text = Annotated[str, Allowed("text, not empty"), PlainValidator(_text)]
 Texts = Annotated[
     tuple[str, ...], Allowed("a list of texts, not empty"), PlainValidator(lambda v: list_of(v, _text))
@@ -72,6 +81,11 @@ Command = Annotated[
     PlainValidator(_command),
 ]
 Expected = Annotated[Values, Allowed("a number, or nested lists of numbers"), PlainValidator(_numbers)]
+Settings = Annotated[
+    dict[str, Values],
+    Allowed("a table of numbers and lists of numbers"),
+    PlainValidator(_settings),
+]
 RankCounts = Annotated[
     tuple[int, ...],
     Allowed(f"a list of different whole numbers from 1 to {LARGEST_RANKS}"),
@@ -180,12 +194,23 @@ class Case(Table):
     )
     minutes: Positive = Field(description="time of all runs together on two cores")
     levels: CaseLevels | None = Field(default=None, description="refinement")
+    settings: Settings = Field(
+        default_factory=dict, description="numbers that a check in Python goes by, such as its mesh sizes"
+    )
     expect: tuple[Expectation, ...] = Field(min_length=1, description="what has to come out")
     picture: Text | None = Field(
         default=None,
         description="picture of the page: cells, levels, convergence, slices, rve; a check in Python brings its own",
     )
     caption: Text | None = Field(default=None, description="what the picture shows, Markdown")
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """A setting that is a number or a list of numbers. Raises BadInput."""
+        value = self.settings.get(name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(number, float) for number in numbers):
+            raise BadInput(f"case.settings.{name}: required by {self.command} (allowed: numbers)")
+        return tuple(float(number) for number in numbers)
 
     @property
     def is_study(self) -> bool:

@@ -1,7 +1,7 @@
-"""A manufactured solution of the coupled resolved model in three dimensions: order 2 (P1) in L2 for all five fields.
+"""Manufactured solution of the coupled resolved model in three dimensions: order 2 (P1) in L2 for all five fields.
 
 Layers of solid and pores on Kuhn's tetrahedra, insulated sides with given fluxes, every kind of tensor, uneven current
-and cooling; sources from tests/manufactured.py.
+and cooling; sources from `manufactured`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
-from helpers import slope, wavy_physics
-from manufactured import ElectrodeLaws, Laws, Manufactured, tensor
 from mpi4py import MPI
-from tetrahedra import kuhn
 from ufl import cos
 
 from dfx_homog.dimensionless.physics import Electrode, Physics
@@ -21,8 +17,15 @@ from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import Material
 from dfx_homog.parameters.expression import Expression
+from dfx_homog.runfile import Run
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.timestepping import Quotient
+from dfx_homog.verification import orders
+from dfx_homog.verification.manufactured import ElectrodeLaws, Laws, Manufactured, tensor
+from dfx_homog.verification.mms_resolved import FIELDS
+from dfx_homog.verification.outcome import Outcome
+from dfx_homog.verification.problems import wavy_physics
+from dfx_homog.verification.tetrahedra import kuhn
 
 D_S = ((1.0, 0.2, -0.1), (0.2, 0.8, 0.3), (-0.1, 0.3, 1.4))
 SIGMA = ((3.0, 0.5, 0.2), (0.5, 2.0, -0.4), (0.2, -0.4, 2.5))
@@ -102,32 +105,31 @@ def growth(m: Any, x: Any, y: Any, z: Any) -> list[Any]:
     return [0.08 * m.cos(x + z), 0.1 * x * x, -0.1 * m.cos(3 * x), 0.06 * x * y, 0.2 * m.sin(x)]
 
 
-@pytest.mark.slow
-@pytest.mark.mpi
-def test_five_fields() -> None:
+def solve(n: int) -> list[float]:
+    """L2 errors of the five fields after one step on n cubes along each edge of a unit cell."""
     now, before, q = 1.0, 0.4, Quotient(2.0, -2.0, 0.0)
     control = Control("current", 0.0, Expression.of_time_and_place(CURRENT), 0.0)
-    errors, sizes = [], []
-    for n in (6, 8, 12):
-        electrode = kuhn(n, lambda at: at[:, 1] < 0.5)
-        cells = (electrode, kuhn(n, lambda at: at[:, 1] < -1.0), electrode)
-        model = ResolvedModel(
-            MPI.COMM_WORLD,
-            physics(),
-            cells,
-            MATERIALS,
-            (1, 1, 1),
-            (1, 1),
-            lateral_periodic=False,
-            preset="direct",
-        )
-        case = Manufactured(model, laws(), base, growth, (4, 5))
-        case.start(before, before)
-        info = case.solve(now, q.a0 * now + q.a1 * before, q, control)
-        assert info.newton <= 5
-        errors.append(case.errors())
-        sizes.append(1 / n)
-        case.destroy()
-    fitted = slope(sizes, errors)
-    assert np.all(fitted > 1.8), (fitted, errors)
-    assert np.all(fitted < 2.4), (fitted, errors)
+    electrode = kuhn(n, lambda at: at[:, 1] < 0.5)
+    model = ResolvedModel(
+        MPI.COMM_WORLD,
+        physics(),
+        (electrode, kuhn(n, lambda at: at[:, 1] < -1.0), electrode),
+        MATERIALS,
+        (1, 1, 1),
+        (1, 1),
+        lateral_periodic=False,
+        preset="direct",
+    )
+    case = Manufactured(model, laws(), base, growth, (4, 5))
+    case.start(before, before)
+    case.solve(now, q.a0 * now + q.a1 * before, q, control)
+    errors = case.errors()
+    case.destroy()
+    return errors
+
+
+def five_fields(run: Run, comm: MPI.Intracomm) -> Outcome:
+    """One study, P1, on `cubes` along each edge of a unit cell."""
+    counts = [int(n) for n in run.case.numbers("cubes")]
+    study = orders.Study("P1", FIELDS, [1 / n for n in counts], [solve(n) for n in counts], 2.0)
+    return orders.outcome({"P1": study}, "$h$", "Errors in $L^2$ against the edge of the cubes.")

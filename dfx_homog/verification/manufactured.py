@@ -14,22 +14,23 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import fem
-from helpers import l2
 from ufl import div, dot, exp, grad
 
 from dfx_homog import _compat
-from dfx_homog.microstructure.unitcell import ELECTROLYTE, FACETS, SOLID
+from dfx_homog.microstructure.reference_element import FACETS
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.fields import GROUPS
 from dfx_homog.models.resolved import ResolvedModel
 from dfx_homog.models.resolved_forms import GAMMA
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo
 from dfx_homog.solvers.timestepping import Quotient
+from dfx_homog.verification.problems import l2
 
 C_S, PHI_S, C_E, PHI_E, TEMP = range(5)
 Law = Callable[..., Any]
 # five fields from (ufl or numpy, y1, y2, …)
-Fields = Callable[[Any, Any, Any], list[Any]]
+Fields = Callable[..., list[Any]]
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ class Manufactured:
         volumes = [(i, np.flatnonzero(of_cell == i).astype(np.int32)) for i in self.kind.values()]
 
         gamma = self.model.forms.facets[GAMMA]
-        tags = {("gamma", r): gamma[tiled.cell_region[gamma[:, 0]] == r] for r in regions}
+        tags: dict[tuple[Any, ...], Any] = {
+            ("gamma", r): gamma[tiled.cell_region[gamma[:, 0]] == r] for r in regions
+        }
         ends = np.cumsum([0, *tiled.counts]) * self.delta
         sides = [(i + 1, at) for i, n in enumerate(tiled.lateral) for at in (0.0, n * self.delta)]
         for r, p in self.parts:
@@ -208,9 +211,9 @@ class Manufactured:
         _, region, phase, *side = key
         out = [None if q is None else dot(q, n) for q in self.fluxes(region, phase)]
         last = len(self.model.tiled.cells) - 1
-        if (region, side) in ((0, [0]), (last, [1])):
+        if [region, *side] in ([0, 0], [last, 1]):
             out[TEMP] -= self.laws.h[side[0]](*self.place) * (self.exact[TEMP] - self.laws.T_ambient)
-        if (region, phase, side) == (last, SOLID, [1]):
+        if [region, phase, *side] == [last, SOLID, 1]:
             out[PHI_S] -= self.laws.tab_current(*self.place)
         return out
 
