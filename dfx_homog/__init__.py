@@ -25,11 +25,13 @@ if TYPE_CHECKING:
         homogenised,
         resolved,
         rve,
+        stepper,
         write_report,
     )
     from dfx_homog.citations import Citation
     from dfx_homog.errors import BadInput, SolverFailure, StoppedEarly
     from dfx_homog.runfile import Run, load
+    from dfx_homog.studies.image_cell import cell_of_image
     from dfx_homog.studies.results import (
         CellResult,
         ConvergenceResult,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         Sample,
         SampleMean,
     )
+    from dfx_homog.studies.stepping import Stepper
 
 __all__ = [
     "BadInput",
@@ -56,8 +59,10 @@ __all__ = [
     "SampleMean",
     "SolverFailure",
     "Source",
+    "Stepper",
     "StoppedEarly",
     "cell",
+    "cell_of_image",
     "check",
     "cite",
     "convergence",
@@ -65,6 +70,7 @@ __all__ = [
     "load",
     "resolved",
     "rve",
+    "stepper",
     "write_report",
 ]
 
@@ -80,11 +86,14 @@ _PLACES = {
         "homogenised",
         "resolved",
         "rve",
+        "stepper",
         "write_report",
     ),
     "citations": ("Citation",),
     "errors": ("BadInput", "SolverFailure", "StoppedEarly"),
     "runfile": ("Run", "load"),
+    "studies.image_cell": ("cell_of_image",),
+    "studies.stepping": ("Stepper",),
     "studies.results": (
         "CellResult",
         "ConvergenceResult",

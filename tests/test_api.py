@@ -211,3 +211,81 @@ def test_check_and_cite(nowhere: Path) -> None:
     assert "hunt2020" in {citation.work.key for citation in dfx_homog.cite(QUICKSTART)}
     with pytest.raises(dfx_homog.BadInput, match=r"no run\.toml"):
         dfx_homog.cite(nowhere)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("scheme", ["backward-euler", "bdf2"])
+def test_steps_are_those_of_the_protocol(scheme: str, nowhere: Path) -> None:
+    """The same steps by hand: the same rows, with the restart of BDF2 where another current is applied."""
+    steps = [{"current": 0.2, "duration": 0.06}, {"current": -0.1, "duration": 0.04}]
+    run = dfx_homog.load(QUICKSTART, {**COARSE, "protocol.steps": steps, "time.scheme": scheme})
+    wanted = dfx_homog.homogenised(run).history
+    with dfx_homog.stepper(run.model_copy(update={"protocol": None})) as cell:
+        assert cell.history == {} and cell.time == 0.0
+        for current in (0.2, 0.2, 0.2, -0.1, -0.1):
+            row = cell.step(0.02, current=current)
+        assert row["voltage"] == cell.voltage and cell.current == -0.1
+        for name in ("time", "voltage", "T_mean", "lithium_error"):
+            np.testing.assert_allclose(cell.history[name], wanted[name], rtol=1e-12, atol=1e-14)
+        assert set(cell.coefficients) == {"negative", "separator", "positive"}
+    assert list(nowhere.iterdir()) == []
+
+
+@pytest.mark.mpi
+def test_a_step_that_fails_leaves_the_state() -> None:
+    with dfx_homog.stepper(dfx_homog.load(QUICKSTART, COARSE), "resolved") as cell:
+        cell.step(0.02, voltage=0.8)
+        assert cell.voltage == pytest.approx(0.8, abs=1e-12)
+        rows = len(cell.history["time"])
+        before = np.nan_to_num(cell.fields["c_s"].x.array.copy())
+        for wrong in ({}, {"current": 1.0, "power": 1.0}, {"voltage": float("nan")}):
+            with pytest.raises(dfx_homog.BadInput, match="step: "):
+                cell.step(0.02, **wrong)
+        with pytest.raises(dfx_homog.SolverFailure):
+            cell.step(5.0, current=20.0)
+        assert cell.time == pytest.approx(0.02) and len(cell.history["time"]) == rows
+        cell.step(1e-9, power=0.1)
+        assert cell.current * cell.voltage == pytest.approx(0.1, rel=1e-9)
+        np.testing.assert_allclose(np.nan_to_num(cell.fields["c_s"].x.array), before, atol=1e-6)
+    with pytest.raises(dfx_homog.BadInput, match="model: 'battery'"):
+        dfx_homog.stepper(QUICKSTART, "battery")
+
+
+@pytest.mark.mpi
+@pytest.mark.mpi3
+@pytest.mark.parametrize("shape", [(12, 10), (8, 6, 10)])
+def test_image_in_memory(shape: tuple[int, ...], nowhere: Path) -> None:
+    """The same tensors as from a file, for bools and for labels that need more than a byte."""
+    image = np.random.default_rng(1).random(shape) < 0.4
+    if COMM.rank == 0:
+        np.save(nowhere / "image.npy", image.astype(np.uint8))
+    COMM.barrier()
+    numbers: dict[str, Any] = {"sigma_s": 10.0, "k_s": 2.0, "k_e": 1.0}
+    edges = [1.0, 2.0, 1.5][: len(shape)]
+    table = {"geometry": "image", "file": str(nowhere / "image.npy"), "solid": [1], **numbers}
+    from_file = dfx_homog.cell(
+        {"microstructure": {"one": {**table, "voxel_size": edges, "discretisation": "q1"}}}
+    )
+    for given, solid in ((image, (1,)), (np.where(image, 70_000, -3), (70_000,))):
+        found = dfx_homog.cell_of_image(given, solid, **numbers, discretisation="q1", voxel_size=edges)
+        for name in ("S", "B", "K"):
+            assert np.array_equal(getattr(found, name), getattr(from_file["one"], name))
+        assert found.phi_e == from_file["one"].phi_e
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": np.zeros((4, 4))}, "image: float64"),
+        ({"image": np.zeros(4, dtype=int)}, "image: int64"),
+        ({"solid": [2]}, r"solid: no label 2 in the image \(allowed: 0, 1\)"),
+        ({"voxel_size": [1.0]}, "voxel_size"),
+        ({"k_s": -1.0}, "k_s: -1"),
+        ({"sigma_s": {2: 1.0}}, "sigma_s: no entry for label 1"),
+        ({"condition": "open"}, "condition: 'open'"),
+    ],
+)
+def test_images_that_are_refused(changes: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"image": np.eye(4, dtype=np.uint8), **changes}
+    with pytest.raises(dfx_homog.BadInput, match=message):
+        dfx_homog.cell_of_image(**arguments)

@@ -10,6 +10,7 @@ from dfx_homog import together
 from dfx_homog.api.conduct import conduct, world
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import Run, load
+from dfx_homog.runfile.protocol import Protocol
 from dfx_homog.runoptions import RunOptions
 
 if TYPE_CHECKING:
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 
     from dfx_homog.citations import Citation
     from dfx_homog.studies.results import CellResult, ConvergenceResult, ModelResult, RveResult
+    from dfx_homog.studies.stepping import Stepper
 
 #: What a study takes: a checked run, the path of a run file, or a dict with its tables.
 Source = Run | str | Path | Mapping[str, Any]
+
+
+STEPPERS = {"homogenised": "homogenised_stepper", "resolved": "resolved_stepper"}
+#: Stands for a protocol where the caller decides what is applied.
+REST = {"steps": [{"current": 0.0, "duration": 1.0}]}
 
 
 class Options(TypedDict, total=False):
@@ -118,6 +125,34 @@ def convergence(run: Source, **options: Unpack[Options]) -> ConvergenceResult:
     >>> result.sizes, result.errors("Phi_s", "l2"), result.orders["voltage"]
     """
     return cast("ConvergenceResult", _study("convergence", run, options))
+
+
+def stepper(
+    run: Source,
+    model: str = "homogenised",
+    *,
+    comm: MPI.Intracomm | None = None,
+    petsc: tuple[str, ...] = (),
+    quiet: bool = True,
+    verbose: bool = False,
+) -> Stepper:
+    """A model at its initial state, to be taken step by step: see `Stepper`. Collective.
+
+    run:   as for `cell`; its [protocol], which need not be there, is not used
+    model: "homogenised" (with [battery], the battery) or "resolved"
+    Raises BadInput, SolverFailure.
+
+    >>> with stepper("runs/quickstart.toml") as cell:
+    ...     cell.step(0.02, current=0.2)["voltage"]
+    """
+    if model not in STEPPERS:
+        raise BadInput(f"model: {model!r} (allowed: {', '.join(STEPPERS)})")
+    found = run if isinstance(run, Run) else load(run)
+    if found.protocol is None:
+        found = found.model_copy(update={"protocol": Protocol.model_validate(REST)})
+    options = RunOptions(quiet=quiet and not verbose, verbose=verbose, petsc=tuple(petsc))
+    study = ("dfx_homog.studies.stepping", STEPPERS[model])
+    return cast("Stepper", conduct(model, found, options, comm, study=study))
 
 
 def check(run: Source, comm: MPI.Intracomm | None = None) -> str:

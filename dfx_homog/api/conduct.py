@@ -44,11 +44,13 @@ def conduct(
     options: RunOptions,
     comm: MPI.Intracomm | None = None,
     new: str | None = None,
+    study: tuple[str, str] | None = None,
 ) -> Any:
     """The result of a study; with options.out its files too. Collective.
 
     comm: ranks that compute it, default: all
     new:  stem of the name of a new directory of results, in place of options.out
+    study: module and function, in place of the command's own in STUDIES
     Raises BadInput, SolverFailure or StoppedEarly on all ranks.
     """
     comm = world() if comm is None else comm
@@ -57,12 +59,12 @@ def conduct(
         _start_petsc(options.petsc)
         if out is not None and comm.rank:
             lock.share(out, comm.rank)
-        module, function = STUDIES[command]
-        study = getattr(importlib.import_module(module), function)
+        module, function = study or STUDIES[command]
+        work = getattr(importlib.import_module(module), function)
         if options.compile_only:
-            return importlib.import_module("dfx_homog.studies.compiling").compile_forms(study, run, options)
+            return importlib.import_module("dfx_homog.studies.compiling").compile_forms(work, run, options)
         timing.begin()
-        return study(run, out, replace(options, out=out), comm)
+        return work(run, out, replace(options, out=out), comm)
     except BadInput as error:
         if made and comm.rank == 0:
             directory.remove_empty(out)

@@ -18,6 +18,7 @@ from dfx_homog.models.history import MORE_COLUMNS, Ledger, Row
 from dfx_homog.models.marched import Marched
 from dfx_homog.parameters.units import DIMENSIONLESS, Units
 from dfx_homog.runfile import Run
+from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.events import bracket_event, event_width
 from dfx_homog.solvers.newton import SolveInfo
 from dfx_homog.solvers.timestepping import Quotient, TimeStep, euler, quotient
@@ -95,8 +96,11 @@ class Marching:
 
     # beginning and checkpoints ---------------------------------------------------------------------------------------
 
-    def begin(self, history: Path | None) -> bool:
-        """Initial state, or that of the checkpoint to go on from; returns whether there was one."""
+    def begin(self, history: Path | None, control: Control | None = None) -> bool:
+        """Initial state, or that of the checkpoint to go on from; returns whether there was one.
+
+        control: what is applied first, default: what the protocol begins with
+        """
         model, isothermal = self.model, self.run.parameters.isothermal
         facts = self.keeper.resume(model) if self.keeper else None
         columns = (*model.columns, *MORE_COLUMNS)
@@ -113,7 +117,7 @@ class Marching:
             return True
         self.file = HistoryFile(history, columns, model.comm)
         self.ledger = Ledger(model.lithium(), isothermal=isothermal)
-        info = model.switch_on(self.stages[0].control(0.0, 0.0))
+        info = model.switch_on(control or self.stages[0].control(0.0, 0.0))
         self.write(0.0, info or SolveInfo(0, [], 0.0), self.ledger.first(model.current))
         self.clock.observed = self.observe()
         return False

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from mpi4py import MPI
+
 from dfx_homog.io.disk import below
 from dfx_homog.io.fields import FieldFunctions, FieldWriter
 from dfx_homog.io.results import stored
@@ -53,15 +55,19 @@ def model_result(
     """What a run gives back. entries: result.json; media: effective coefficients, without units. Collective."""
     fields = FieldFunctions(model, units)
     fields.update()
-    tensors = {name: in_units.medium(units, medium.to_json(), name) for name, medium in media.items()}
     return ModelResult(
         entries,
         columns(rows),
         {function.name: function for function in fields.functions},
-        {
-            name: EffectiveCoefficients.from_json(name, entry)
-            for name, entry in stored(tensors, model.comm).items()
-        },
+        coefficients(units, media, model.comm),
         model,
         units,
     )
+
+
+def coefficients(
+    units: Units, media: Mapping[str, Medium], comm: MPI.Intracomm
+) -> dict[str, EffectiveCoefficients]:
+    """Effective coefficients in the units of the run file, by region. media: without units. Collective."""
+    found = {name: in_units.medium(units, medium.to_json(), name) for name, medium in media.items()}
+    return {name: EffectiveCoefficients.from_json(name, entry) for name, entry in stored(found, comm).items()}
