@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib
 import signal
 import sys
 import traceback
@@ -24,11 +25,13 @@ from dfx_homog.citations import describe, recorded_run
 from dfx_homog.endings import BAD_INPUT, BUG, ending
 from dfx_homog.errors import BadInput, one_line
 from dfx_homog.io import lock
-from dfx_homog.runfile import COMMANDS, LATER_COMMANDS, Run, load
+from dfx_homog.runfile import COMMANDS, Run, load
 from dfx_homog.runoptions import RunOptions, level_count, minutes, share
 
 #: Commands that take a directory of results.
 FINISHED = ("report", "citations")
+#: Commands that start ranks themselves, before MPI is started here; each has a parser of its own.
+LAUNCHING = {"scaling": "dfx_homog.scaling.command", "verify": "dfx_homog.verification.command"}
 
 HELP = """commands:
   cell FILE         effective tensors of every microstructure in FILE
@@ -38,6 +41,7 @@ HELP = """commands:
   convergence FILE  resolved for a sequence of delta against homogenised: errors, orders, report
   case FILE         the check in Python of a case of the verification book
   verify [FILES]    cases of the verification book, compared; writes docs/verification (verify --help)
+  scaling FILE      strong and weak scaling of the command that [scaling] names (scaling --help)
   check FILE        validates FILE and prints what it would run; solves nothing
   report DIR        (re)writes report.html of a study
   citations DIR     prints what to cite for a run
@@ -125,10 +129,8 @@ def prepare(argv: Sequence[str]) -> Job | None:
     except SystemExit:  # argparse has printed its help
         return None
     command, target = arguments.command, arguments.target
-    if command in LATER_COMMANDS:
-        raise BadInput(
-            f"dfx-homog {command}: not in this version (allowed: {', '.join((*STUDIES, 'check', *FINISHED))})"
-        )
+    if command in LAUNCHING:
+        raise BadInput(f"dfx-homog {command}: is the first word (allowed: dfx-homog {command} …)")
     if command not in (*STUDIES, "check", *FINISHED):
         allowed = ", ".join((*STUDIES, "check", *FINISHED))
         raise BadInput(f"dfx-homog {command}: no such command (allowed: {allowed})")
@@ -228,22 +230,25 @@ def _end_undisturbed() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _verify(words: Sequence[str]) -> int:
-    """Starts its ranks itself, which a process that has started MPI cannot."""
-    from dfx_homog.verification.command import main as verify
-
+def _launching(command: str, words: Sequence[str]) -> int:
+    """A command of LAUNCHING; returns the exit status. A process that has started MPI could not start ranks."""
     try:
-        return verify(words)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return BAD_INPUT
+        return int(importlib.import_module(LAUNCHING[command]).main(words))
+    except Exception as error:
+        told, status = ending(error)
+        if status == BUG:
+            raise
+        print(one_line(str(told)), file=sys.stderr)
+        return status
+    finally:
+        lock.release()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`dfx-homog`; returns the exit status. Collective on all ranks."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["verify"]:
-        return _verify(words[1:])
+    if words and words[0] in LAUNCHING:
+        return _launching(words[0], words[1:])
     from mpi4py import MPI
 
     if argv is None:

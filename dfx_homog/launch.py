@@ -80,7 +80,7 @@ def launch(
     with tempfile.TemporaryFile() if log is None else log.open("wb+") as sink:
         child = subprocess.Popen(
             command,
-            env=environment(ranks),
+            env=environment(launcher is None and ranks > 1),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -138,10 +138,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def environment(ranks: int) -> dict[str, str]:
-    """This process's variables without those that a launcher of MPI has set for it."""
+def environment(share: bool = False) -> dict[str, str]:
+    """This process's variables without those that a launcher of MPI has set for it.
+
+    share: ranks that wait leave their core to others (Open MPI), as `./dfx -n` has it: where anything else is at work,
+    ranks that spin wait for one another for ever
+    """
     clean = {name: value for name, value in os.environ.items() if not OF_A_PARENT.fullmatch(name)}
-    if ranks > cores():  # ranks that wait leave the core to the others
+    if share:
         clean["OMPI_MCA_mpi_yield_when_idle"] = "1"
     return clean
 
@@ -162,7 +166,7 @@ def _is_open_mpi(mpirun: str) -> bool:
     """Other MPIs do not know the options by which ranks are neither bound nor refused for want of cores."""
     try:
         text = subprocess.run(
-            [mpirun, "--version"], capture_output=True, text=True, timeout=60, env=environment(1), check=False
+            [mpirun, "--version"], capture_output=True, text=True, timeout=60, env=environment(), check=False
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return False

@@ -63,7 +63,7 @@ def rank() -> int:
         (["cell"], "required: FILE"),
         (["cook", QUICKSTART], "cook: no such command (allowed: cell, rve, resolved"),
         (["rve", QUICKSTART], "[rve]: required by rve"),
-        (["scaling", QUICKSTART], "scaling: not in this version"),
+        (["--quiet", "scaling", QUICKSTART], "scaling: is the first word"),
         (["citations", str(TOP / "docs")], "no run.toml there"),
         (["citations", "no-such-directory"], "no-such-directory: no such directory"),
         (["cell", QUICKSTART, "--fast"], "--fast"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from dfx_homog import together
-from dfx_homog.api.conduct import conduct, world
+from dfx_homog.api.conduct import conduct, start_petsc, world
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import Run, load
 from dfx_homog.runfile.protocol import Protocol
@@ -170,6 +170,7 @@ def check(run: Source, comm: MPI.Intracomm | None = None) -> str:
         check_geometries(found)
         return describe(found)
 
+    start_petsc(())  # on all ranks: what describes a run file imports PETSc, whose start is collective
     return str(together.from_rank_0(world() if comm is None else comm, described))
 
 

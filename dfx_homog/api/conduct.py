@@ -56,7 +56,7 @@ def conduct(
     comm = world() if comm is None else comm
     out, made = together.from_rank_0(comm, lambda: _begin(command, run, options, new))
     try:
-        _start_petsc(options.petsc)
+        start_petsc(options.petsc)
         if out is not None and comm.rank:
             lock.share(out, comm.rank)
         module, function = study or STUDIES[command]
@@ -113,7 +113,7 @@ def _check_same(run: Run, out: Path) -> None:
         )
 
 
-def _start_petsc(words: tuple[str, ...]) -> None:
+def start_petsc(words: tuple[str, ...]) -> None:
     """PETSc with options for all of it, such as -log_view; they have no effect where it has been started before."""
     import petsc4py
 

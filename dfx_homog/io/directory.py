@@ -19,11 +19,14 @@ RESULTS = (
     "mesh",
     "effective.bpx.json",
     "effective_pybamm.py",
+    "scaling.csv",
 )
 #: What a restart goes on from.
 PARTS = (
     "samples",
     "cells",
+    "points",
+    "runs",
     "checkpoint",
     "history.csv",
     "log.txt",

@@ -6,10 +6,12 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-
-from mpi4py import MPI
+from typing import TYPE_CHECKING
 
 from dfx_homog.errors import SolverFailure
+
+if TYPE_CHECKING:
+    from mpi4py import MPI  # only the type: commands that start ranks must not start MPI
 
 #: What says that it is the disk and not the program: full, over quota, too large a file, broken, read-only, gone from
 #: the network, permission lost.

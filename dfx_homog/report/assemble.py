@@ -12,6 +12,7 @@ from dfx_homog.report import (
     sections_interface,
     sections_losses,
     sections_rve,
+    sections_scaling,
     sections_walls,
     summary,
     tables,
@@ -46,6 +47,13 @@ def document(study: Study) -> str:
 
 
 def _sections(study: Study, numbers: Numbered) -> list[str]:
+    if study.kind == "scaling":
+        return [
+            sections_scaling.measured(study, numbers),
+            sections_scaling.model(study, numbers),
+            sections.limits(study),
+            sections.provenance(study, numbers),
+        ]
     running = section("progress", "Progress", tables.progress(study, numbers)) if not study.finished else ""
     problem = sections.problem(study, numbers)
     grey = sections_cell.segmentation(study, numbers)

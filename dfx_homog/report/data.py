@@ -112,7 +112,10 @@ class Level:
 
 @dataclass(eq=False)
 class Study:
-    """A directory of results. kind: "convergence", "cell", "rve" or "single" (one model through a protocol)."""
+    """A directory of results.
+
+    kind: "convergence", "cell", "rve", "scaling" or "single" (one model through a protocol)
+    """
 
     directory: Path
     kind: str
@@ -222,7 +225,7 @@ def load(directory: Path) -> Study:
         study.homogenised = _history(directory / "homogenised" / "history.csv", "homogenised")
     if study.in_si:
         _in_micrometres(study)
-    if not study.tensors and not study.histories and not study.samples:
+    if not study.tensors and not study.histories and not study.samples and study.kind != "scaling":
         raise BadInput(
             f"{directory}: nothing to report on (needed: result.json, history.csv, homogenised/history.csv "
             "or resolved-*/history.csv with at least one row, or samples/*.json)"
@@ -245,6 +248,8 @@ def _in_micrometres(study: Study) -> None:
 
 
 def _kind(directory: Path, result: Json | None, levels: list[Level]) -> str:
+    if "points" in (result or {}) and "model" in (result or {}):
+        return "scaling"
     if levels or (directory / "homogenised" / "history.csv").is_file():
         return "convergence"
     if "samples" in (result or {}) or (directory / "samples").is_dir():

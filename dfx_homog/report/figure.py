@@ -4,6 +4,8 @@ PICTURE, by default the first that suits the study:
 convergence   voltage of all models, error of the fields and of V against delta, and error of their gradients
 slices        mid-planes of the first voxel image of `cell` or `rve`
 segmentation  from grey values to phases, of the first image that was segmented
+scaling       speed-up and efficiency against the ranks
+phases        wall time by phase of every point of `scaling`
 rve           first diagonal entry against the size of the samples, and the error of one sample
 """
 
@@ -109,11 +111,25 @@ def _slices(study: Any) -> Any:
     return plots_slices.slices_figure(study, names[0]) if names else None
 
 
+def _scaling(study: Any) -> Any:
+    from dfx_homog.report import plots_scaling
+
+    return plots_scaling.speed_figure(study) if study.kind == "scaling" else None
+
+
+def _phases(study: Any) -> Any:
+    from dfx_homog.report import plots_scaling
+
+    return plots_scaling.phases_figure(study) if study.kind == "scaling" else None
+
+
 PICTURES: dict[str, Callable[[Any], Any]] = {
     "convergence": _convergence,
     "rve": _rve,
     "slices": _slices,
     "segmentation": _segmentation,
+    "scaling": _scaling,
+    "phases": _phases,
 }
 
 

@@ -13,6 +13,7 @@ from dfx_homog.report import (
     plots_time,
     sections_cell,
     sections_rve,
+    sections_scaling,
     tables,
     tables_effective,
     tables_input,
@@ -238,6 +239,8 @@ def limits(study: Study) -> str:
     """What the report does not show."""
     if study.kind == "rve":
         items = list(sections_rve.LIMITS)
+    elif study.kind == "scaling":
+        items = list(sections_scaling.LIMITS)
     elif study.kind == "cell":
         items = sections_cell.limits(study)
     else:
@@ -251,6 +254,8 @@ def command(study: Study) -> str:
     """The command that repeats the run from the complete input."""
     name = study.model if study.kind == "single" else study.kind
     ranks = study.facts.get("ranks", "1")
+    if study.kind == "scaling":
+        return "./dfx scaling run.toml"
     parallel = ["-n", ranks] if ranks.isdigit() and int(ranks) > 1 else []
     return shlex.join(["./dfx", *parallel, "resolved" if name == "single" else name, "run.toml"])
 

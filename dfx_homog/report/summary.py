@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from dfx_homog.report import sections_losses, sections_rve
+from dfx_homog.report import sections_losses, sections_rve, sections_scaling
 from dfx_homog.report.data import History, Json, Study, number
 from dfx_homog.report.html import tiles
 from dfx_homog.report.style import duration, fixed, integer, power, short
@@ -16,6 +16,7 @@ TITLES = {
     "convergence": "Resolved against homogenised: convergence in δ",
     "cell": "Effective tensors of the microstructures",
     "rve": "Apparent tensors and representative volumes",
+    "scaling": "Strong and weak scaling",
     "resolved": "The resolved model through its protocol",
     "homogenised": "The homogenised model through its protocol",
     "single": "One model through its protocol",
@@ -32,6 +33,8 @@ def badge(study: Study) -> str:
         return '<span class="badge run">running or stopped early: no result.json yet</span>'
     if study.kind == "rve":
         return _order_badge(study)
+    if study.kind == "scaling":
+        return ""
     counted = [r for r in order_rows(study) if r.verdict in (MET, FASTER, MISSED)]
     if not counted:
         return ""
@@ -55,6 +58,8 @@ def lead(study: Study) -> str:
         return _cell(study)
     if study.kind == "rve":
         return sections_rve.lead(study)
+    if study.kind == "scaling":
+        return sections_scaling.lead(study)
     if study.kind == "single":
         return _single(study)
     rows = {(r.field, r.norm): r for r in order_rows(study)}

@@ -10,7 +10,7 @@ from dfx_homog.runfile.load import load
 from dfx_homog.runfile.microstructure import Microstructure
 from dfx_homog.runfile.models import ELECTRODES, REGIONS, Electrode, Parameters, Run
 from dfx_homog.runfile.plane import Checkerboard, Disks, Electrolyte, Ellipse, Laminate, Wavy
-from dfx_homog.runfile.require import COMMANDS, LATER_COMMANDS, require, suited_to
+from dfx_homog.runfile.require import COMMANDS, require, suited_to
 from dfx_homog.runfile.solid3d import Ellipsoid, LevelSet, MeshFile, RandomSpheres, Spheres
 from dfx_homog.runfile.studies import Rve
 from dfx_homog.runfile.voxels import GaussianField, Image
@@ -18,7 +18,6 @@ from dfx_homog.runfile.voxels import GaussianField, Image
 __all__ = [
     "COMMANDS",
     "ELECTRODES",
-    "LATER_COMMANDS",
     "REGIONS",
     "Checkerboard",
     "Disks",

@@ -18,6 +18,7 @@ from dfx_homog.runfile.microstructure import Meshed, Microstructure, OnMesh, OnV
 from dfx_homog.runfile.models import Cell, Electrode, Parameters, Run
 from dfx_homog.runfile.parameters_si import ActivationSI, ElectrodeSI, ParametersSI
 from dfx_homog.runfile.protocol import Output, Protocol, Step, Time
+from dfx_homog.runfile.scaling import Scaling
 from dfx_homog.runfile.source import Source
 from dfx_homog.runfile.studies import Checkpoint, Convergence, Homogenised, Rve, Solver
 from dfx_homog.runfile.toml import to_toml
@@ -43,6 +44,7 @@ SECTIONS: tuple[tuple[str, type[Table]], ...] = (
     ("[convergence]", Convergence),
     ("[rve]", Rve),
     ("[checkpoint]", Checkpoint),
+    ("[scaling]", Scaling),
     ("[case]", Case),
     ("[case.levels]", CaseLevels),
     ("entries of case.expect", Expectation),

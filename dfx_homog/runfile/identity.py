@@ -11,7 +11,7 @@ from typing import Any
 from dfx_homog.runfile.models import Run
 
 #: Tables that change how a run is solved, kept and compared, not what is solved.
-FREE = ("case", "checkpoint", "solver")
+FREE = ("case", "checkpoint", "scaling", "solver")
 VERSION = 3  # of what checkpoints and kept files hold; others are not gone on from
 
 

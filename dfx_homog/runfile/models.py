@@ -27,6 +27,7 @@ from dfx_homog.runfile.geometry import Geometry, MeshGeometry, VoxelGeometry
 from dfx_homog.runfile.materials import Activation, check_curves
 from dfx_homog.runfile.parameters_si import ParametersSI
 from dfx_homog.runfile.protocol import Output, Protocol, Time
+from dfx_homog.runfile.scaling import Scaling
 from dfx_homog.runfile.studies import Checkpoint, Convergence, Homogenised, Rve, Solver
 from dfx_homog.runfile.toml import to_toml
 from dfx_homog.runfile.types import (
@@ -212,6 +213,7 @@ class Run(Table):
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="when the state is written")
     convergence: Convergence = Field(default=None, description="levels of the convergence study")  # type: ignore[assignment]
 
+    scaling: Scaling = Field(default=None, description="what `scaling` measures")  # type: ignore[assignment]
     case: Case = Field(default=None, description="case of the verification book")  # type: ignore[assignment]
     rve: Rve = Field(default=None, description="samples of the study of representative volumes")  # type: ignore[assignment]
 

@@ -19,8 +19,6 @@ from dfx_homog.runfile.voxels import GaussianField, Image
 
 MODELS = ("resolved", "homogenised", "convergence")
 COMMANDS = ("cell", "rve", *MODELS, "case")
-#: Commands of the interface that this version does not offer.
-LATER_COMMANDS = ("scaling",)
 
 
 def require(run: Run, command: str) -> None:
