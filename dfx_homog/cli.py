@@ -22,7 +22,7 @@ from dfx_homog import together
 from dfx_homog.api import commands
 from dfx_homog.api.conduct import STUDIES, conduct
 from dfx_homog.citations import describe, recorded_run
-from dfx_homog.endings import BAD_INPUT, BUG, ending
+from dfx_homog.endings import BUG, ending
 from dfx_homog.errors import BadInput, one_line
 from dfx_homog.io import lock
 from dfx_homog.runfile import COMMANDS, Run, load

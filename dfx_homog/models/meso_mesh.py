@@ -188,7 +188,9 @@ def _read(path: Path) -> _Whole:
     points[:, 0] -= low / thickness
     compact = np.full(len(tags), -1, dtype=np.int64)
     compact[used] = np.arange(len(used))
-    face, tab = _faces(path, points, cells, kind, {n: compact[positions(tags, t, key)] for n, t in tabs.items()})
+    face, tab = _faces(
+        path, points, cells, kind, {n: compact[positions(tags, t, key)] for n, t in tabs.items()}
+    )
     for name, tag in TABS.items():
         region_of = 0 if tag == NEGATIVE_TAB else 2
         if (region[np.argwhere(tab == tag)[:, 0]] != region_of).any():
