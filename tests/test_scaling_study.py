@@ -94,6 +94,13 @@ def test_bad_tables(file: str, table: str, message: str) -> None:
         command.check(scaled(file, table))
 
 
+@pytest.mark.parametrize("path", sorted((RUNS / "scaling").glob("*.toml")), ids=lambda p: p.stem)
+def test_run_files_of_the_page(path: Path) -> None:
+    """Those that docs/scaling.md names can be measured, on more ranks than there."""
+    command.check(load(path, ["scaling.ranks=[1, 2, 4, 8]"]))
+    assert load(path).scaling.command == path.stem
+
+
 def test_points() -> None:
     run = scaled("quickstart.toml", '{command="resolved", ranks=[2, 4, 8], sizes=[3]}')
     assert run.scaling.points == ((1, 2), (2, 4), (3, 2), (3, 4), (3, 8), (4, 8))
