@@ -133,7 +133,8 @@ until_done() {
 
 # A file that a piece has left behind for the next one.
 finished_since() {
-    find "$2" -newer "$1" \( -path '*/checkpoint/step-*' -o -path '*/samples/*.json' -o -name '*.kept' \) -print -quit 2>/dev/null
+    find "$2" -newer "$1" \( \
+        -path '*/checkpoint/step-*' -o -path '*/samples/*.json' -o -path '*/points/*.json' -o -name '*.kept' \) -print -quit 2>/dev/null
 }
 
 requeue() {

@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from commands import environment
+
 TOP = Path(__file__).resolve().parents[1]
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol", "unshare", "setpriv")
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
@@ -77,7 +79,7 @@ class Slurm:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = environment() | {"SLURM_CONF": str(folder / "slurm.conf")}
 
     def __enter__(self) -> Slurm:
         folder = self.folder
@@ -132,7 +134,7 @@ class Slurm:
             found.setdefault(name, value)
         return found
 
-    def wait(self, jobs: Sequence[str], limit: float = 120.0) -> list[str]:
+    def wait(self, jobs: Sequence[str], limit: float = 300.0) -> list[str]:
         """The states of all jobs, tasks of arrays as NUMBER_TASK, once they have ended."""
         deadline = time.monotonic() + limit
         while True:

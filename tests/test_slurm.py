@@ -240,7 +240,7 @@ def test_signals_reach_the_ranks(launch: str, slurm: Slurm, tmp_path: Path) -> N
     if launch == "srun" and "pmix" not in slurm("srun", "--mpi=list"):
         pytest.skip("this Slurm is without pmix")
     out = tmp_path / "jobs"
-    job, _ = submit_steps(slurm, out, 120, 2, COMPILE="no", TIME=30, LAUNCH=launch)
+    job, _ = submit_steps(slurm, out, 40, 2, COMPILE="no", TIME=30, LAUNCH=launch)
     wait_for_steps(out, 3)
     slurm("scancel", "--batch", "--signal=USR1", job)
     while slurm.show(job)["JobState"] != "PENDING":
