@@ -51,9 +51,9 @@ class Fault:
 PHASES = [
     Fault("resolved", "dfx_homog.cli:load", rank=0),  # reading
     Fault("resolved", "dfx_homog.io.lock:share"),
-    Fault("resolved", "dfx_homog.microstructure.build:_make", kind="memory", rank=0),  # gmsh
-    Fault("resolved", "dfx_homog.microstructure.build:_make", kind="native", rank=0),
-    Fault("resolved", "dfx_homog.microstructure.build:_make", kind="exit", rank=0),
+    Fault("resolved", "dfx_homog.studies.unit_cells:_make", kind="memory", rank=0),  # gmsh
+    Fault("resolved", "dfx_homog.studies.unit_cells:_make", kind="native", rank=0),
+    Fault("resolved", "dfx_homog.studies.unit_cells:_make", kind="exit", rank=0),
     Fault("resolved", "dfx_homog.models.resolved:tile_mesh"),  # tiling
     Fault("resolved", "dfx_homog.models.resolved:build_layout", kind="memory"),  # numbering
     Fault("resolved", "dfx_homog._compat:compile_form", 2),  # compilation of forms

@@ -117,6 +117,8 @@ def build_unit_cell(
             cell = _make(name, spec, face_breaks, face_size, folder)
         except BadInput as error:
             failure = BadInput(f"[microstructure.{name}] {error}")
+        except MemoryError as error:  # which is no bug
+            failure = MemoryError(f"[microstructure.{name}] {error}")
         except Exception as error:  # the other ranks wait for the broadcast
             failure = RuntimeError(f"[microstructure.{name}] {error}")
             failure.__cause__ = error
