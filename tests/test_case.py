@@ -17,7 +17,7 @@ from dfx_homog.verification import NotHere, command, drawing, quantities, runnin
 TOP = Path(__file__).resolve().parents[1]
 BOOK = TOP / command.BOOK
 CASES = command.book_cases(TOP / command.CASES)
-FAST = 0.1  # minutes: cases that take no longer are tests of the ordinary suite
+FAST = 0.15  # minutes: cases that take no longer are tests of the ordinary suite
 SIZE = int(os.environ.get("OMPI_COMM_WORLD_SIZE", os.environ.get("PMI_SIZE", "1")))
 
 

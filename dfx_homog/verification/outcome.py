@@ -64,9 +64,9 @@ def loglog(
             ax.plot(
                 at, start * (at / np.sqrt(at[0] * at[-1])) ** order, color="#999999", linestyle="--", zorder=1
             )
-            ax.annotate(
-                f"{order:g}", (at[-1], start * np.sqrt(at[-1] / at[0]) ** order), color="#777777", fontsize=8
-            )
+            end = (at[-1], start * np.sqrt(at[-1] / at[0]) ** order)
+            place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            ax.annotate(f"order {order:g}", end, color="#777777", fontsize=8, **place)
     _legend(ax)
     return fig
 

@@ -17,7 +17,7 @@ from dfx_homog.launch import Finished, launch
 from dfx_homog.verification import drawing
 from dfx_homog.verification.outcome import PICTURE
 from dfx_homog.verification.quantities import Missing, read
-from dfx_homog.verification.store import BookCase, Json
+from dfx_homog.verification.store import LANES, BookCase, Json, lane
 
 #: A child is ended after this many times the minutes of its case, and not before LEAST_SECONDS.
 PATIENCE, LEAST_SECONDS = 10.0, 600.0
@@ -105,19 +105,20 @@ def run(case: BookCase, folder: Path, book: Path, launcher: str | None) -> Json:
     if case.missing:
         names = ", ".join(case.missing)
         return {**_facts(case), "skipped": f"data not here: {names}", "runs": []}
-    runs, first = [], None
+    runs, shown = [], None
     for part in parts(case):
         out = folder / case.name / part.folder
         out.parent.mkdir(parents=True, exist_ok=True)
         runs.append(run_part(case, part, out, launcher))
         if reason := not_here(case, out):
             return {**_facts(case), "skipped": reason, "runs": []}
-        if part.ranks == case.case.ranks[0]:
-            first = out
+        if part.ranks == case.case.ranks[0] and not (case.case.picture == "cells" and part.level):
+            shown = out  # the finest level; meshes are seen best on the coarsest
     result: Json = {**_facts(case), "skipped": "", "runs": runs}
-    if first is not None and runs[0]["status"] == 0:
-        result |= _shown(case, first)
-        result["picture"] = _picture(case, result, first, book)
+    if shown is not None and runs[0]["status"] == 0:
+        result |= _shown(case, shown)
+        if lane() == LANES[0]:  # another matplotlib draws other files
+            result["picture"] = _picture(case, result, shown, book)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -178,13 +179,16 @@ def outcome(case: Case, identity: str, result: Mapping[str, Any] | None) -> str:
 
 
 def written(values: Sequence[float | None], digits: int = 9) -> str:
-    """Numbers as a page has them, rounding beside the largest as 0; of many numbers the range."""
+    """Numbers as a page has them, rounding beside the largest as 0; many numbers counted, or their range."""
     largest = max((abs(v) for v in values if v is not None), default=0.0)
     texts = ["≈ 0" if v and abs(v) < ROUNDING * largest else number(v, digits) for v in values]
     if len(set(texts)) == 1:
         return texts[0]
     if len(texts) <= 4 or any(v is None for v in values):
         return ", ".join(texts)
+    counts = Counter(texts)
+    if len(counts) <= 4:
+        return ", ".join(f"{text} ({count} times)" for text, count in counts.items())
     known = [v for v in values if v is not None]
     return f"{number(min(known), digits)} … {number(max(known), digits)} ({len(values)} numbers)"
 
