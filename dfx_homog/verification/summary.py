@@ -34,6 +34,7 @@ DFX_SUITE=sid ./dfx verify                    # in the other lane, DOLFINx 0.11
 
 The exit status is 0 if all cases passed, and 4 if one failed. A case whose data is not in the repository and not on the
 machine is skipped, and says so. Results that do not belong to the present run file are out of date, and shown as that.
+Seconds are wall times of all runs of a case, on a machine of 2 cores that had other work.
 [Further tests](further.md), of smaller things, are in `tests/`.
 """
 
