@@ -24,6 +24,7 @@ from dfx_homog._compat import FloatArray
 from dfx_homog.errors import SolverFailure
 from dfx_homog.io.disk import check_room, flush, on_rank_0, replace
 from dfx_homog.models.state import State, Table
+from dfx_homog.solvers.layout import check_index
 
 Json = dict[str, Any]
 KEPT = 2  # newest checkpoints that stay on disk
@@ -126,6 +127,7 @@ def _entries(table: Table) -> NDArray[Any]:
 
 
 def _empty(comm: MPI.Intracomm, size: int) -> PETSc.Vec:
+    check_index(size, "entries of a table of a checkpoint")
     vector = PETSc.Vec().createMPI(size, comm=comm)
     vector.set(0.0)
     return vector

@@ -22,9 +22,23 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
+from dfx_homog.errors import BadInput
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+def check_index(count: int, what: str) -> None:
+    """Raises BadInput if PETSc cannot number so many entries; the same on all ranks.
+
+    Cast to PETSc's integers the numbers would wrap around without a word.
+    """
+    largest = int(np.iinfo(PETSc.IntType).max)
+    if count > largest:
+        raise BadInput(
+            f"{count} {what}: PETSc here numbers up to {largest} (allowed: fewer, or PETSc configured "
+            "--with-64-bit-indices)"
+        )
 
 
 def exchange(comm: MPI.Intracomm, destination: Ints, rows: Ints) -> tuple[Ints, Ints, Ints]:
@@ -173,6 +187,7 @@ def build_layout(
     unknown = (reply[:, 1 : 1 + fields] > 0) & (reply[:, 1 + fields :] == 0)
     sizes = unknown[mine].sum(axis=0).astype(np.int64)
     offset = int(comm.scan(int(sizes.sum()))) - int(sizes.sum())
+    check_index(int(comm.allreduce(int(sizes.sum()))), "unknowns")
     numbers = np.full((len(unique), fields), -1, dtype=np.int64)
     start = offset
     order_of_fields = order or tuple(range(fields))

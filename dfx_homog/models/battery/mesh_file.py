@@ -58,7 +58,7 @@ def _read(path: Path, length: float, groups: tuple[int, int, int], cylindrical: 
             named[name] = np.concatenate(found).reshape(-1, 3) if found else np.zeros((0, 3))
     key = f"battery.file: {path}"
     used, inverse = np.unique(positions(tags, corners, key), return_inverse=True)
-    cells = inverse.reshape(-1, 4).astype(np.int64)
+    cells: Ints = inverse.reshape(-1, 4).astype(np.int64)
     points = length * flat.reshape(-1, 3)[used]
     compact = np.full(len(tags), -1, dtype=np.int64)
     compact[used] = np.arange(len(used))
