@@ -29,6 +29,20 @@ def test_list_is_read_alike_by_the_wrapper() -> None:
     assert all(package.reason for package in packages)
 
 
+def test_list_is_read_alike_by_the_line_of_the_documentation() -> None:
+    """The apt-get line of docs/install.md, for Debian 13 without a root of its own."""
+    line = next(
+        line
+        for line in (TOP / "docs" / "install.md").read_text().splitlines()
+        if "apt-get install --no-" in line
+    )
+    echoed = line.strip().replace("apt-get install --no-install-recommends", "echo", 1)
+    found = subprocess.run(
+        ["bash", "-c", echoed], cwd=TOP, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert found == [package.debian for package in GENERATE["read_packages"]()]
+
+
 def build_wheel(folder: Path, *options: str) -> set[str]:
     """The names of the files in the wheel that `pip install .` makes."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", *options]

@@ -92,7 +92,7 @@ def adaptive() -> str:
         result, history = march(*sets)
         error = max(abs(row["voltage"] - np.interp(row["time"], times, volts)) for row in history)
         newton = sum(row["newton"] for row in history)
-        rows.append([name, str(result["steps"]), f"{newton:.0f}", f"{error:.0e}"])
+        rows.append([name, str(result["steps"]), f"{newton:.0f}", f"{error:.0e}".replace("e-0", "e-")])
     return table(["`bdf2`", "steps", "Newton iterations", "largest error in V"], rows)
 
 
