@@ -82,7 +82,8 @@ def check_command(line: str, variables: dict[str, str]) -> None:
         return
     if command in WRAPPER:
         scripts = [word for word in words if word.endswith(".py")]
-        missing = [script for script in scripts if not (TOP / script).exists() and not Path(script).exists()]
+        named = [script for script in scripts if script != "SCRIPT.py"]
+        missing = [script for script in named if not (TOP / script).exists() and not Path(script).exists()]
         if missing:
             raise ValueError(f"no such script {missing}")
         return
