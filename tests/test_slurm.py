@@ -97,6 +97,20 @@ def test_launchers(launch: str, first: str, second: str, tmp_path: Path) -> None
     ]
 
 
+def test_scaling_starts_its_ranks_itself(tmp_path: Path) -> None:
+    for name in ("srun", "dfx-homog"):
+        stub(tmp_path, name)
+    said, out = tmp_path / "said", tmp_path / "out"
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SAID": str(said)}
+    parameters = {"FILE": QUICKSTART, "OUT": out, "COMMAND": "cell", "LAUNCH": "srun", "LOCAL": 1}
+    done = run_script("scaling", "--quiet", environment=environment, **parameters)
+    assert done.returncode == 0, done.stderr
+    assert [line.strip() for line in said.read_text().splitlines()] == [
+        f"dfx-homog cell {QUICKSTART} --compile-only --quiet",
+        f"dfx-homog scaling {QUICKSTART} --out {out} --restart --launcher srun --mpi=pmix -n {{ranks}} --quiet",
+    ]
+
+
 @pytest.mark.parametrize(
     ("study", "parameters", "message"),
     [
