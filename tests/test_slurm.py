@@ -207,14 +207,25 @@ def test_a_signal_puts_a_job_back_into_the_queue(slurm: Slurm, tmp_path: Path) -
     same(out / "history.csv", whole / "history.csv")
 
 
+def seconds_a_step(out: Path) -> float:
+    """Of the run of `submit_steps` on two ranks, now."""
+    sets = ("protocol.steps=[{current=0.2, duration=0.04}]", "time.dt=0.001", "output.report=false")
+    assert dfx(words("resolved", out, *sets), 2).returncode == 0
+    return float(json.loads((out / "result.json").read_text())["seconds"]) / 40
+
+
 @needs_slurm
 @pytest.mark.slow
 def test_across_the_time_limit(slurm: Slurm, tmp_path: Path) -> None:
-    """Slurm itself sends the signal, up to a minute earlier than asked for; 2 minutes are its shortest useful limit."""
+    """Slurm itself sends the signal, up to a minute earlier than asked for; 2 minutes are its shortest useful limit.
+
+    So that it comes while the run is at work, that is made to take about two minutes, on a busy machine too.
+    """
     out, whole = tmp_path / "jobs", tmp_path / "whole"
-    job, call = submit_steps(slurm, out, 6000, 2, TIME=2, LEAVE=30)
+    steps = round(120 / seconds_a_step(tmp_path / "pace"))
+    job, call = submit_steps(slurm, out, steps, 2, TIME=2, LEAVE=30)
     call[call.index(str(out))] = str(whole)
-    deadline = time.monotonic() + 500
+    deadline = time.monotonic() + 900
     states = set()
     while (found := slurm.show(job))["JobState"] not in ("COMPLETED", "FAILED", "TIMEOUT"):
         states.add(found["JobState"])
@@ -227,7 +238,7 @@ def test_across_the_time_limit(slurm: Slurm, tmp_path: Path) -> None:
     assert restarts >= 1
     text = log(out, f"resolved-run-{job}")
     assert text.count("stopped by SIGUSR1 after step") == restarts
-    print(f"{restarts} restarts, states {sorted(states)}")
+    print(f"{steps} steps, {restarts} restarts, states {sorted(states)}")
     assert dfx(call, 2).returncode == 0
     same(out / "history.csv", whole / "history.csv")
 
@@ -337,3 +348,22 @@ def test_ensemble_in_shares(slurm: Slurm, tmp_path: Path) -> None:
     assert len(list((tmp_path / "jobs" / "samples").glob("*.json"))) == 6
     for other in others:
         assert other == whole
+
+
+@needs_slurm
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", ["wrapper", "srun"])
+def test_scaling_inside_a_job(launch: str, slurm: Slurm, tmp_path: Path) -> None:
+    """Every point is a step of its own; none is taken for a part of the job around it."""
+    if launch == "srun" and "pmix" not in slurm("srun", "--mpi=list"):
+        pytest.skip("this Slurm is without pmix")
+    out, file = tmp_path / "jobs", tmp_path / "scaling.toml"
+    file.write_text(
+        '[microstructure.field]\ngeometry = "gaussian_field"\ndim = 2\nporosity = 0.5\ncorrelation_length = 2.0\n'
+        'voxels = 16\nk_s = 1.0\nk_e = 2.0\n[scaling]\ncommand = "cell"\nranks = [1, 2]\nrepetitions = 1\n'
+    )
+    parameters = {"FILE": file, "OUT": out, "RANKS": 2, "TIME": 30, "COMMAND": "cell", "LAUNCH": launch}
+    (job,) = slurm.submit("scaling", "--set", "output.report=false", **parameters)
+    assert slurm.wait([job]) == ["COMPLETED"], log(out, f"scaling-run-{job}")
+    points = json.loads((out / "result.json").read_text())["points"]
+    assert sorted({point["ranks"] for point in points}) == [1, 2]
