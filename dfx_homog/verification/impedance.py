@@ -130,7 +130,8 @@ def spectrum(run: Run, comm: MPI.Intracomm) -> Outcome:
 
     points = [point(omega, amplitude, steps) for omega in case.numbers("omega")]
     by_steps = [point(omega_study, amplitude, n) for n in case.numbers("steps_study")]
-    by_amplitude = [point(omega_study, a, steps) for a in case.numbers("amplitudes")]
+    few = case.numbers("steps_study")[0]
+    by_amplitude = [point(omega_study, a, few) for a in case.numbers("amplitudes")]
     bench.destroy()
     dt = [p.drive.dt for p in by_steps]
     amplitudes = [p.drive.amplitude for p in by_amplitude[:-1]]
