@@ -139,7 +139,8 @@ def keys(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 def undocumented(result: dict[str, Any], titles: tuple[str, ...]) -> set[str]:
     """Keys of a result that the sections do not name."""
-    named = names_in("\n".join(section(title) for title in (*titles, "history.csv")))
+    everywhere = ("history.csv", "Where the time goes")
+    named = names_in("\n".join(section(title) for title in (*titles, *everywhere)))
     patterns = [pattern(name) for name in named]
     patterns += [
         re.compile(name[:-1] + r"\d") for name in named if re.fullmatch(r"\w+_[xy]1", name)
