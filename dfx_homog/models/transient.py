@@ -47,6 +47,7 @@ class TransientModel(ABC):
     fixed: Flags
     interface: Interface
     _negative: np.ndarray
+    _newton: NewtonSolver
     _oldest: FloatArray | None = None
 
     @property
@@ -302,6 +303,10 @@ class TransientModel(ABC):
     @abstractmethod
     def electrolyte_weights(self) -> list[FloatArray]:
         """(nodes,) this rank's part of int v_i over the electrolyte of each region."""
+
+    def solver_view(self) -> list[str]:
+        """PETSc's description of the solver of a time step, after one; lines on rank 0. Collective."""
+        return self._newton.view()
 
     @property
     def dofs(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from petsc4py import PETSc
@@ -40,11 +42,28 @@ Groups = dict[str, tuple[int, ...]]
 
 @dataclass
 class SolveInfo:
-    """Iterations of one nonlinear solve: Newton steps, Krylov iterations of each, final residual norm."""
+    """Iterations of one nonlinear solve: Newton steps, Krylov iterations of each, final residual norm.
+
+    reasons: PETSc's, why Newton's method ended and why the last linear solve did
+    """
 
     newton: int = 0
     krylov: list[int] = field(default_factory=list)
     residual: float = 0.0
+    reasons: tuple[int, int] = (0, 0)
+
+    @property
+    def ended(self) -> str:
+        """The reasons by PETSc's names."""
+        kinds = (PETSc.SNES.ConvergedReason, PETSc.KSP.ConvergedReason)
+        return ", ".join(reason_name(kind, n) for kind, n in zip(kinds, self.reasons, strict=True))
+
+
+def reason_name(kind: type, number: int) -> str:
+    """PETSc's name of a reason to end, of SNES or KSP; the number where this PETSc has no name for it."""
+    return next(
+        (name for name, value in vars(kind).items() if value == number and name.isupper()), str(number)
+    )
 
 
 def round_off(unknowns: int, entry: float) -> float:
@@ -271,8 +290,9 @@ class NewtonSolver:
         # not PETSc's norm, which is an old one where the first residual is infinite
         norm = self._residuals[-1] if self._residuals else np.inf
         self._newton += self.snes.getIterationNumber()
-        info = SolveInfo(self._newton, self._krylov, norm)
-        return info, self.snes.getConvergedReason()
+        reason = self.snes.getConvergedReason()
+        info = SolveInfo(self._newton, self._krylov, norm, (reason, self.snes.ksp.getConvergedReason()))
+        return info, reason
 
     def _converged(self, reason: int, residual: float) -> bool:
         near = residual <= ROUNDING * self._atol
@@ -308,6 +328,21 @@ class NewtonSolver:
             f"the power {self.border.control.value:g} is beyond or near the most that the cell gives (at i_app = "
             f"{self._current:.4g}, V = {self._voltage:.4g} more current hardly gives more power)"
         )
+
+    def view(self) -> list[str]:
+        """PETSc's description of the solver: SNES, KSP and the preconditioner of the fields. Collective.
+
+        Lines on rank 0, none on the others; after a solve, before which PETSc has not set up what there is to see.
+        """
+        comm = self.layout.comm
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(comm.bcast(folder)) / "view.txt"  # PETSc writes it on rank 0
+            viewer = PETSc.Viewer().createASCII(str(path), comm=comm)
+            self.snes.view(viewer)
+            self._preconditioner.inner.view(viewer)
+            viewer.destroy()
+            lines = path.read_text().splitlines() if comm.rank == 0 else []
+        return [line for line in lines if "INFOG(" not in line]  # forty numbers of MUMPS
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""

@@ -93,6 +93,7 @@ class Marching:
         self.out = March()
         self.tick = time.perf_counter()
         self._moments: tuple[int, tuple[float, ...]] = (-1, ())
+        self._viewed = False  # whether a verbose log has the solver
 
     # beginning and checkpoints ---------------------------------------------------------------------------------------
 
@@ -355,8 +356,12 @@ class Marching:
         step, row = hop.step, self.out.rows[-1]
         self.log.detail(
             f"{self.label}, step {step.index}: Newton {hop.info.newton}, Krylov {hop.info.krylov}, "
-            f"residual {hop.info.residual:.1e}, energy error {row['energy_error']:.1e}"
+            f"residual {hop.info.residual:.1e} ({hop.info.ended}), energy error {row['energy_error']:.1e}"
         )
+        if self.log.verbose and not self._viewed:
+            self._viewed = True
+            for line in self.model.solver_view():
+                self.log.detail(f"  {line}")
         seconds, volts = (self.units.symbol(kind) for kind in ("time", "voltage"))
         words = f"t = {row['time']:.4g} {seconds}".rstrip() + f"  V = {row['voltage']:.5f} {volts}".rstrip()
         if hop.limit is not None:

@@ -347,6 +347,10 @@ class BatteryModel:
         """What has run out in some cell. Collective."""
         return self.cells.exhausted()
 
+    def solver_view(self) -> list[str]:
+        """PETSc's description of this rank's solver of cell models; lines on rank 0."""
+        return self.cells.model.solver_view() if self.comm.rank == 0 else []
+
     def destroy(self) -> None:
         """Free PETSc objects (collective)."""
         self.heat.destroy()
