@@ -156,7 +156,7 @@ def _outcome(
         "orders": {s: fitted_order(sizes, errors[s]) for s in SCHEMES},
         **more,
     }
-    columns = ["voxels", *(f"${name}$, `{s}`" for s in SCHEMES for name in ("K_{11}", "K_{22}", "error"))]
+    columns = ["voxels", *(f"{name}, `{s}`" for s in SCHEMES for name in ("$K_{11}$", "$K_{22}$", "error"))]
     rows = [
         [f"{n}{'²' if dim == 2 else '³'}"]
         + [v for s in SCHEMES for v in (float(found[s][i][0, 0]), float(found[s][i][1, 1]), errors[s][i])]

@@ -13,7 +13,7 @@ from dfx_homog.runfile.case import Case, Expectation
 from dfx_homog.verification.quantities import leaves
 
 Numbers = Mapping[str, float | None]
-ROUNDING = 1e-12
+ROUNDING = 1e-11
 PASSED, FAILED, SKIPPED, STALE, NOT_RUN = "passed", "failed", "skipped", "stale", "not run"
 
 
@@ -188,7 +188,7 @@ def written(values: Sequence[float | None], digits: int = 9) -> str:
         return ", ".join(texts)
     counts = Counter(texts)
     if len(counts) <= 4:
-        return ", ".join(f"{text} ({count} times)" for text, count in counts.items())
+        return ", ".join(f"{text} ({count} times)" if count > 1 else text for text, count in counts.items())
     known = [v for v in values if v is not None]
     return f"{number(min(known), digits)} … {number(max(known), digits)} ({len(values)} numbers)"
 
