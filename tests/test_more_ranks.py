@@ -15,8 +15,8 @@ from small_runs import CALLS
 from test_survival import flat
 
 TOLERANCE = 1e-6  # of Krylov methods in results; conservation errors and effort are left out
-#: Of errors with correctors: at a vertex of the meso mesh, where slopes jump, rounding decides which element counts, and
-#: 3 elements are few (up to 7e-4 between 1, 2 and 8 ranks).
+#: Of errors with correctors: at a vertex of the meso mesh, where slopes jump, rounding decides which element counts,
+#: and 3 elements are few (up to 7e-4 between 1, 2 and 8 ranks).
 CORRECTED = 2e-3
 #: Entries that may differ: effort, and what is zero but for rounding.
 EFFORT = ("seconds", "solver_seconds", "memory", "newton", "krylov", "iterations", "ranks", "timing")
