@@ -197,7 +197,7 @@ def test_a_signal_puts_a_job_back_into_the_queue(slurm: Slurm, tmp_path: Path) -
     while slurm.show(job)["JobState"] != "PENDING":
         time.sleep(0.1)
     assert 3 <= progress(out) < 60
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm would wait for two minutes
+    slurm.start_soon(job)
     call[call.index(str(out))] = str(whole)
     assert dfx(call).returncode == 0
     assert slurm.wait([job]) == ["COMPLETED"], log(out, f"resolved-run-{job}")
@@ -226,11 +226,13 @@ def test_across_the_time_limit(slurm: Slurm, tmp_path: Path) -> None:
     job, call = submit_steps(slurm, out, steps, 2, TIME=2, LEAVE=30)
     call[call.index(str(out))] = str(whole)
     deadline = time.monotonic() + 900
-    states = set()
+    states: set[str] = set()
+    moved: set[str] = set()
     while (found := slurm.show(job))["JobState"] not in ("COMPLETED", "FAILED", "TIMEOUT"):
         states.add(found["JobState"])
-        if found["Reason"] == "BeginTime":
-            slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+        if found["Reason"] == "BeginTime" and found["Restarts"] not in moved:
+            slurm.start_soon(job)
+            moved.add(found["Restarts"])
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert found["JobState"] == "COMPLETED", log(out, f"resolved-run-{job}")
@@ -270,7 +272,7 @@ def test_signals_reach_the_ranks(launch: str, slurm: Slurm, tmp_path: Path) -> N
     slurm("scancel", "--batch", "--signal=USR1", job)
     while slurm.show(job)["JobState"] != "PENDING":
         time.sleep(0.1)
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm.start_soon(job)
     assert slurm.wait([job]) == ["COMPLETED"], log(out, f"resolved-run-{job}")
     text = log(out, f"resolved-run-{job}")
     assert text.count("stopped by SIGUSR1 after step") == 1
@@ -285,12 +287,14 @@ def test_a_limit_that_is_too_short_ends_the_job(slurm: Slurm, tmp_path: Path) ->
     parameters = {"FILE": TOP / "runs" / "wavy-2d.toml", "OUT": out, "COMMAND": "convergence", "RANKS": 1}
     (job,) = slurm.submit("resolved", **parameters, COMPILE="no", TIME=1, LEAVE=59)
     deadline = time.monotonic() + 120
-    while slurm.show(job)["JobState"] not in ("FAILED", "COMPLETED", "TIMEOUT"):
-        if slurm.show(job)["Reason"] == "BeginTime":
-            slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    moved: set[str] = set()
+    while (found := slurm.show(job))["JobState"] not in ("FAILED", "COMPLETED", "TIMEOUT"):
+        if found["Reason"] == "BeginTime" and found["Restarts"] not in moved:
+            slurm.start_soon(job)
+            moved.add(found["Restarts"])
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert slurm.show(job)["JobState"] == "FAILED"
+    assert found["JobState"] == "FAILED"
     assert "the time limit is too short" in log(out, f"resolved-run-{job}")
 
 
