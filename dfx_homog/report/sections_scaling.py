@@ -69,28 +69,22 @@ def lead(study: Study) -> str:
 
 def measured(study: Study, numbers: Numbered) -> str:
     """Speed-up, efficiency, phases, and all points as a table."""
-    rows: Rows = []
+    times: Rows = []
+    effort: Rows = []
     for row in plots_scaling.points(study):
-        rows.append(
-            [
-                f"size {row['size']}, {row['ranks']} ranks",
-                integer(row["unknowns"]),
-                short(row["seconds"], 3),
-                *[short(row[f"seconds_{name}"], 3) for name in PHASES],
-                short(row["launched_seconds"], 3),
-                integer(row["newton"]),
-                integer(row["krylov"]),
-                integer(row["setups"]),
-                short(row["memory_rank"] / 2**20, 4),
-                short(row["bytes_written"] / 2**20, 3),
-            ]
-        )
-    head = ["", "unknowns", "total, s", *[f"{n}, s" for n in PHASES], "launched, s"]
-    head += ["Newton", "Krylov", "set-ups", "peak, MiB a rank", "written, MiB"]
-    caption = (
-        "All points, the fastest repetition of each. Times by phase: largest over the ranks. Launched: from the start "
-        "of the processes to their end. Peak: resident memory of the rank that took most (VmHWM). Written: files in "
-        "the directory of results. Unknowns: of all systems of the run, each counted once."
+        label = f"size {row['size']}, {row['ranks']} rank{'s' * (row['ranks'] > 1)}"
+        phases = [short(row[f"seconds_{name}"], 3) for name in PHASES]
+        times.append([label, short(row["seconds"], 3), *phases, short(row["launched_seconds"], 3)])
+        counts = [integer(row[name]) for name in ("unknowns", "newton", "krylov", "setups")]
+        megabytes = [short(row[name] / 2**20, 4) for name in ("memory_rank", "memory_ranks", "bytes_written")]
+        effort.append([label, *counts, *megabytes])
+    in_time = (
+        "Wall time in seconds of all points, the fastest repetition of each; phases: largest over the ranks. Launched: "
+        "from the start of the processes to their end."
+    )
+    in_effort = (
+        "Unknowns of all systems of the run, each counted once; iterations; MiB: resident memory of the rank that took "
+        "most and of all ranks together (VmHWM), files in the directory of results."
     )
     grows = escape(str((study.result or {}).get("grows")))
     return section(
@@ -107,7 +101,12 @@ def measured(study: Study, numbers: Numbered) -> str:
             "time by phase",
             "Wall time by phase. Each phase is the largest over the ranks, scaled so that they add up to the total.",
         ),
-        table(head, rows, caption=numbers.caption(caption)),
+        table(["", "total", *PHASES, "launched"], times, caption=numbers.caption(in_time)),
+        table(
+            ["", "unknowns", "Newton", "Krylov", "set-ups", "peak of a rank", "of all ranks", "written"],
+            effort,
+            caption=numbers.caption(in_effort),
+        ),
     )
 
 
