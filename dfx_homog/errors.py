@@ -1,12 +1,16 @@
 """The ways in which a run ends without a result; cli.py turns each into its exit status."""
 
 
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey or hide (escapes, marks of direction) spelt out, and all in UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def one_line(text: str) -> str:
-    """`text` on one line, with what a terminal would obey or hide (escapes, marks of direction) spelt out."""
-    line = " ".join(text.split())
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    """`text` on one line, printable."""
+    return printable(" ".join(text.split()))
 
 
 class BadInput(Exception):

@@ -46,7 +46,8 @@ def take(out: Path, *, restart: bool) -> bool:
         out.mkdir(parents=True, exist_ok=True)
         lock.take(out)
         for old in [path for name in RESULTS + PARTS * (not restart) for path in out.glob(name)]:
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+            # of a link only the link goes, not what it leads to
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror} (allowed: a directory to write into)") from None
     return new

@@ -58,7 +58,9 @@ def replace(path: Path, data: bytes) -> None:
     """The file's new content, through a part file that is on the disk before it takes the name. Raises OSError."""
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data)
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:  # new, so that no link leads elsewhere
+            file.write(data)
         flush(part)
         os.replace(part, path)
     except OSError:
@@ -69,7 +71,8 @@ def replace(path: Path, data: bytes) -> None:
 def reserve(path: Path, size: int) -> None:
     """A file that takes `size` bytes of the disk. Raises OSError, and leaves no file, where there is no such room."""
     try:
-        with path.open("wb") as file:
+        path.unlink(missing_ok=True)
+        with path.open("xb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError:
         path.unlink(missing_ok=True)

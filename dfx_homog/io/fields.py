@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 
@@ -22,7 +23,7 @@ def _free(out: Path, comm: MPI.Intracomm) -> Path:
     """fields.bp, or where a run goes on from a checkpoint, fields-2.bp and so on: what was written stays."""
     number = 1
     path = out / "fields.bp"
-    while comm.bcast(path.exists(), root=0):
+    while comm.bcast(os.path.lexists(path), root=0):
         number += 1
         path = out / f"fields-{number}.bp"
     return path

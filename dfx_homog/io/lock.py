@@ -27,7 +27,7 @@ def take(out: Path) -> None:
     Every rank holds one byte of the file. File systems without locks are trusted. Raises BadInput.
     """
     try:
-        handle = os.open(out / NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(out / NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror} (allowed: a directory to write into)") from None
     deadline = time.monotonic() + PATIENCE

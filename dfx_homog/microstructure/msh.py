@@ -50,4 +50,5 @@ def positions(tags: NDArray[np.uint64], wanted: NDArray, key: str) -> Ints:
     place = order[np.minimum(np.searchsorted(known, asked, sorter=order), len(known) - 1)]
     if not np.array_equal(known[place], asked):
         raise BadInput(f"{key}: has cells of nodes that it does not have")
-    return place.astype(np.int64)
+    found: Ints = place.astype(np.int64)
+    return found

@@ -65,6 +65,8 @@ def read_bpx(path: Path, soc: float | None = None) -> ParameterSet:
     try:
         data = load_json(path)
         return _Reader(data, validated(data), soc).parameters()
+    except RecursionError:
+        raise BadInput(f"{path}: nested too deeply (allowed: a BPX file)") from None
     except (OverflowError, ValueError) as error:
         raise BadInput(f"{path}: {error}") from None
 

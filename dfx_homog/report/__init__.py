@@ -23,7 +23,11 @@ def write_report(directory: Path) -> Path:
 
     path = study.directory / "report.html"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(document(study), encoding="utf-8")
+    temporary.unlink(missing_ok=True)
+    with temporary.open(
+        "x", encoding="utf-8", errors="replace"
+    ) as file:  # new, so that no link leads elsewhere
+        file.write(document(study))
     os.replace(temporary, path)
     return path
 

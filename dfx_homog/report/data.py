@@ -266,6 +266,15 @@ def _text(path: Path) -> str:
         return ""
 
 
+#: Parts of result.json that hold objects, in an object by name or in a list.
+TABLES: dict[str, type[dict[str, Any]] | type[list[Any]]] = {
+    "microstructures": dict,
+    "levels": list,
+    "samples": list,
+    "summary": list,
+}
+
+
 def _result(path: Path) -> Json | None:
     if not path.is_file():
         return None
@@ -273,8 +282,15 @@ def _result(path: Path) -> Json | None:
         found = json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise BadInput(f"{path}: line {error.lineno}: not JSON ({error.msg})") from error
+    except RecursionError:
+        raise BadInput(f"{path}: nested too deeply to be a result") from None
     if not isinstance(found, dict):
         raise BadInput(f"{path}: must hold an object, as every study of this package writes it")
+    for key, kind in TABLES.items():
+        entries = found.get(key, kind())
+        each = entries.values() if isinstance(entries, dict) else entries if isinstance(entries, list) else ()
+        if not isinstance(entries, kind) or not all(isinstance(entry, dict) for entry in each):
+            raise BadInput(f"{path}: {key} must hold objects, as every study of this package writes it")
     return found
 
 

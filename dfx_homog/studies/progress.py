@@ -12,6 +12,7 @@ from typing import Any
 from mpi4py import MPI
 
 from dfx_homog import timing
+from dfx_homog.errors import printable
 from dfx_homog.io.disk import on_rank_0
 from dfx_homog.io.provenance import write_run_toml
 from dfx_homog.runfile import Run
@@ -46,7 +47,7 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._write(f"stopped: {error}")
+            self._write(f"stopped: {printable(str(error))}")
         self._end_bar()
         if self._file is not None:
             with contextlib.suppress(OSError):
@@ -67,6 +68,7 @@ class Log:
         """One line."""
         if not self._active:
             return
+        message = printable(message)
         self._write(message)
         if not self._quiet:
             self._end_bar()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from dfx_homog.together import agreed
 from dfx_homog.voxels.grid import VoxelGrid, cut, slab, unit_spacing
 from dfx_homog.voxels.image_file import ImageFile, open_image
 from dfx_homog.voxels.labels import Coder
+from dfx_homog.voxels.memory import check_room
 from dfx_homog.voxels.random_field import gaussian_field, lowest
 from dfx_homog.voxels.spheres import voxelised_balls
 
@@ -83,6 +84,8 @@ def _image(
     file, crop = comm.bcast(agreed(comm, lambda: _look(comm, spec, folder)))
     box = crop if window is None or spec.steps else _inside("window", window, crop)
     shape = _three([b - a for a, b in box])
+    each = file.dtype.itemsize if spec.steps else 1
+    check_room(f"file: {list(shape)} voxels", math.prod(shape) * each / comm.size, "a smaller crop")
     start, stop = slab(shape[0], comm.size, comm.rank)
     own = ((box[0][0] + start, box[0][0] + stop), *box[1:])
     panels: Panels | None = None
@@ -188,12 +191,7 @@ def _edge(voxels: int, scale: float, comm: MPI.Intracomm, dim: int, each: int) -
     edge = round(voxels * scale)
     if edge < MIN_EDGE:
         raise BadInput(f"voxels: {edge} along an edge; allowed: {MIN_EDGE} or more")
-    needed, there = edge**dim * each / comm.size, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
-        raise BadInput(
-            f"voxels: {edge} along an edge need {needed / 2**30:.3g} GiB a rank, this machine has "
-            f"{there / 2**30:.3g}; use fewer voxels or more machines"
-        )
+    check_room(f"voxels: {edge} along an edge", edge**dim * each / comm.size, "fewer voxels")
     return edge
 
 

@@ -15,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
+from dfx_homog.voxels.memory import memory
 
 TIFF = (".tif", ".tiff")
 SUFFIXES = (*TIFF, ".npy", ".raw")
@@ -88,6 +89,8 @@ def open_image(path: Path, shape: Sequence[int] | None, dtype: str | None) -> Im
     _check_type(path, found.dtype)
     if len(found.shape) not in (2, 3):
         raise BadInput(f"file: {path}: has the shape {found.shape}; allowed are images of 2 or 3 axes")
+    if not all(type(edge) is int and edge > 0 for edge in found.shape):
+        raise BadInput(f"file: {path}: has the shape {found.shape}; allowed are positive whole numbers")
     if shape is not None and tuple(shape) != found.shape:
         raise BadInput(f"shape: {tuple(shape)} is given, but {path} has {found.shape}")
     if dtype is not None and np.dtype(dtype) != found.dtype:
@@ -121,7 +124,7 @@ def _npy(path: Path) -> ImageFile:
             )
             shape, fortran, dtype = read(file)
             offset = file.tell()
-    except (ValueError, OSError, EOFError):
+    except Exception:  # numpy reads the header as Python's tokens, and passes on whatever that raises
         raise BadInput(f"file: {path}: not a file of numpy.save") from None
     _check_type(path, dtype)  # pickled objects have no size of their own
     needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -146,6 +149,11 @@ def _tiff(path: Path) -> Iterator[tifffile.TiffFile]:
 
 
 def _decoded(page: Any, path: Path) -> NDArray[Any]:
+    if page.nbytes > memory():  # a few bytes can be compressed from any number
+        raise BadInput(
+            f"file: {path}: a page of {page.nbytes / 2**30:.3g} GiB (allowed: what fits into this machine's "
+            f"{memory() / 2**30:.3g})"
+        )
     try:
         return page.asarray()
     except Exception as error:  # tifffile and the decoders raise whatever comes
@@ -157,7 +165,9 @@ def _open_tiff(path: Path) -> ImageFile:
     try:
         with _tiff(path) as tif:
             return _layout(path, tif)
-    except (tifffile.TiffFileError, struct.error, ValueError, IndexError, KeyError) as error:
+    except BadInput:
+        raise
+    except Exception as error:  # tags of other types than they should have lead to exceptions of all kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(f"file: {path}: not a TIFF image, or cut short ({reason})") from None
 

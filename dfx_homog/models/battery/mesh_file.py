@@ -50,7 +50,7 @@ def _read(path: Path, length: float, groups: tuple[int, int, int], cylindrical: 
         if types != [TETRAHEDRON]:
             raise BadInput(f"battery.file: {path}: needed are tetrahedra of order 1, and no other cells")
         corners = gmsh.model.mesh.getElementsByType(TETRAHEDRON)[1].reshape(-1, 4)
-        named = {}
+        named: dict[str, Any] = {}
         for _, tag in gmsh.model.getPhysicalGroups(2):
             name = gmsh.model.getPhysicalName(2, tag)
             entities = gmsh.model.getEntitiesForPhysicalGroup(2, tag)
