@@ -64,7 +64,7 @@ def refused(message: str) -> None:
     assert message.isprintable(), message
     assert len(message) < 2000, message
     name, _, rest = message.partition(": ")
-    assert name in (str(FILE), str(FOLDER / "base.toml")), message
+    assert name == str(FILE), message
     top = re.match(r'\[?"?([\w-]+)', rest)
     known = top is not None and top[1] in keys_of(Run)
     assert known or re.match(

@@ -72,7 +72,10 @@ def _with_base(data: dict[str, Any], path: Path) -> dict[str, Any]:
         raise BadInput(
             f"{path}: case.of: {show(name)} is no run file (allowed: the name of a run file, .toml)"
         )
-    base = _read(path.parent / name)
+    try:
+        base = _read(path.parent / name)
+    except BadInput as error:
+        raise BadInput(f"{path}: case.of: {error}") from None
     if "case" in base:
         raise BadInput(f"{path}: case.of: {name} is a case itself (allowed: a run file without [case])")
     return {**base, **data, "case": {key: value for key, value in case.items() if key != "of"}}
