@@ -33,10 +33,8 @@ def measured(kind: str, count: int, ranks: int = 1) -> dict[str, Any]:
     [
         ("cells", 10, 1, 4.0),
         pytest.param("cells", 200, 1, 6.0, marks=pytest.mark.slow),
-        pytest.param("cells", 50, 2, 6.0, marks=pytest.mark.slow),
         pytest.param("homogenised", 50, 1, 4.0, marks=pytest.mark.slow),
         pytest.param("resolved", 50, 1, 4.0, marks=pytest.mark.slow),
-        pytest.param("resolved", 20, 2, 4.0, marks=pytest.mark.slow),
     ],
 )
 def test_nothing_stays_behind(kind: str, count: int, ranks: int, megabytes: float) -> None:
