@@ -107,7 +107,7 @@ for ((i = 1; i < count; ++i)); do
 done
 exit $worst'
 
-processes=$(nproc)
+processes=$(env -u OMP_NUM_THREADS nproc) # which counts as many as that variable says
 [ "$processes" -le 4 ] || processes=4
 if [ -n "$marker" ] || [ ${#args[@]} -gt 0 ]; then processes=1; fi
 mkdir "$others/claims"

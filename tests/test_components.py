@@ -16,11 +16,11 @@ from dfx_homog.microstructure import (
     SOLID,
     Component,
     UnitCell,
-    build_unit_cell,
     connected_components,
     shared_nodes,
 )
 from dfx_homog.microstructure.components import lattice_basis
+from dfx_homog.studies.unit_cells import build_unit_cell
 
 
 def found(h: float = 0.1, **keys: Any) -> tuple[UnitCell, list[Component], list[Component]]:

@@ -13,6 +13,8 @@ from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import PHI_S
 from dfx_homog.models.meso_domain import MesoBox
 
+ON_VERTEX = 1e-12  # a point as near to a vertex is on it
+
 
 @dataclass(frozen=True)
 class MesoState:
@@ -67,9 +69,10 @@ class MesoState:
             vertices, at = grid[:: self.order], y[..., d]
             low, high = np.zeros(region.shape, dtype=int), np.full(region.shape, len(vertices) - 2)
             if d == 0:
-                low = np.searchsorted(vertices, self.ends[region] + 1e-12) - 1
-                high = np.searchsorted(vertices, self.ends[region + 1] - 1e-12) - 1
-            element = np.clip(np.searchsorted(vertices, at, side="right") - 1, low, high)
+                low = np.searchsorted(vertices, self.ends[region] + ON_VERTEX) - 1
+                high = np.searchsorted(vertices, self.ends[region + 1] - ON_VERTEX) - 1
+            # at a vertex slopes jump: rounding, which depends on the ranks, must not choose the side
+            element = np.clip(np.searchsorted(vertices, at + ON_VERTEX, side="right") - 1, low, high)
             length = vertices[element + 1] - vertices[element]
             basis, slope = _lagrange((at - vertices[element]) / length, self.order)
             found.append((self.order * element, basis, slope / length[..., None]))
