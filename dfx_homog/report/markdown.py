@@ -1,4 +1,4 @@
-"""The tables of docs/verification.md from a finished convergence study: python -m dfx_homog.report.markdown DIR."""
+"""The tables of docs/delta-studies.md from a finished convergence study: python -m dfx_homog.report.markdown DIR."""
 
 from __future__ import annotations
 
