@@ -252,7 +252,7 @@ def test_cancelled_job_leaves_a_checkpoint(slurm: Slurm, tmp_path: Path) -> None
     out = tmp_path / "jobs"
     job, _ = submit_steps(slurm, out, 2000, 2, COMPILE="no", TIME=30)
     wait_for_steps(out, 3)
-    slurm("scancel", "--full", "--signal=TERM", job)
+    slurm("scancel", "--batch", "--signal=TERM", job)
     assert slurm.wait([job]) == ["FAILED"]
     assert slurm.show(job)["ExitCode"] == "75:0"
     assert slurm.show(job)["Restarts"] == "0"
@@ -279,23 +279,34 @@ def test_signals_reach_the_ranks(launch: str, slurm: Slurm, tmp_path: Path) -> N
     assert json.loads((out / "result.json").read_text())["ranks"] == 2
 
 
+def always_stopped(folder: Path) -> dict[str, object]:
+    """Parameters and PATH of a run that is stopped before it has written anything."""
+    (folder / "bin").mkdir()
+    for name in ("mpirun", "dfx-homog"):
+        path = folder / "bin" / name
+        path.write_text("#!/bin/sh\nexit 75\n")
+        path.chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    return {"FILE": QUICKSTART, "OUT": folder / "out", "LAUNCH": "mpirun", "COMPILE": "no", "PATH": path}
+
+
+def test_pieces_without_progress_end(tmp_path: Path) -> None:
+    done = run_script("resolved", **always_stopped(tmp_path), LOCAL=1)
+    assert done.returncode == 1
+    assert "no further: the time limit is too short" in done.stderr
+
+
 @needs_slurm
 @pytest.mark.slow
-def test_a_limit_that_is_too_short_ends_the_job(slurm: Slurm, tmp_path: Path) -> None:
+def test_jobs_without_progress_end(slurm: Slurm, tmp_path: Path) -> None:
     """Stopped twice before anything is on disk: FAILED with the reason, instead of a circle."""
-    out = tmp_path / "jobs"
-    parameters = {"FILE": TOP / "runs" / "wavy-2d.toml", "OUT": out, "COMMAND": "convergence", "RANKS": 1}
-    (job,) = slurm.submit("resolved", **parameters, COMPILE="no", TIME=1, LEAVE=59)
-    deadline = time.monotonic() + 120
-    moved: set[str] = set()
-    while (found := slurm.show(job))["JobState"] not in ("FAILED", "COMPLETED", "TIMEOUT"):
-        if found["Reason"] == "BeginTime" and found["Restarts"] not in moved:
-            slurm.start_soon(job)
-            moved.add(found["Restarts"])
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert found["JobState"] == "FAILED"
-    assert "the time limit is too short" in log(out, f"resolved-run-{job}")
+    (job,) = slurm.submit("resolved", **always_stopped(tmp_path), TIME=30)
+    while slurm.show(job)["Reason"] != "BeginTime":
+        time.sleep(0.1)
+    slurm.start_soon(job)
+    assert slurm.wait([job]) == ["FAILED"]
+    assert (slurm.show(job)["ExitCode"], slurm.show(job)["Restarts"]) == ("1:0", "1")
+    assert "the time limit is too short" in log(tmp_path / "out", f"resolved-run-{job}")
 
 
 DELTA = ("convergence.periods=[[2,1,2],[4,2,4]]", "protocol.steps=[{current=0.2, duration=0.1}]")
