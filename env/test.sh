@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Part of dfx, run inside the environment: ./dfx test [ARGS …].
-# Without ARGS: ruff, mypy, then all tests. With ARGS: only pytest, with them. Every stage has a time limit.
+# Without ARGS: ruff, mypy, clang-tidy, then all tests. With ARGS: only pytest, with them. Every stage has a time limit.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -29,7 +29,7 @@ stage() {
     return $status
 }
 
-# ruff and mypy, pinned in pyproject.toml, in a folder of their own: the package does not need them.
+# ruff, mypy and clang-tidy, pinned in pyproject.toml, in a folder of their own: the package does not need them.
 find_lint() {
     local pins place
     mapfile -t pins < <(sed -n 's/^lint = \[\(.*\)\]/\1/p' pyproject.toml | grep -o '"[^"]*"' | tr -d '"')
@@ -52,11 +52,12 @@ run_lint() {
         stage 'ruff check' "$lint/ruff" check .
         stage 'ruff format' "$lint/ruff" format --check --quiet .
         stage 'mypy' "$lint/mypy" --python-executable "$(command -v python)" --cache-dir "$XDG_CACHE_HOME/mypy"
+        stage 'clang-tidy' bash env/tidy.sh "$lint/clang-tidy"
     elif [ "${CI:-}" = true ]; then
-        summary+=('FAILED  ruff and mypy could not be installed from PyPI')
+        summary+=('FAILED  ruff, mypy and clang-tidy could not be installed from PyPI')
         failed+=(lint)
     else
-        summary+=('skipped ruff and mypy: they could not be installed from PyPI')
+        summary+=('skipped ruff, mypy and clang-tidy: they could not be installed from PyPI')
     fi
 }
 

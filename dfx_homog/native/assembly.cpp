@@ -69,6 +69,7 @@ public:
   {
     if (facets.shape(0) and facets.shape(0) != cells.shape(0))
       throw std::invalid_argument("one facet a cell");
+    // an address that cffi has handed to Python as a number: NOLINTNEXTLINE(performance-no-int-to-ptr)
     _parts.push_back({reinterpret_cast<Kernel>(kernel), cells, facets});
   }
 

@@ -68,7 +68,7 @@ class Law
 public:
   Law(const Kinetics& kinetics, const MesoPoint<Value>& point)
       : _k(kinetics), _p(point), _absolute(1.0 + kinetics.gamma * point.T),
-        _G(kinetics.G * exponential(Value(kinetics.E_G * kinetics.gamma * point.T / _absolute))),
+        _prefactor(kinetics.G * exponential(Value(kinetics.E_G * kinetics.gamma * point.T / _absolute))),
         _log_ce((1.0 - kinetics.beta) * logarithm(point.c_e)), _slope(kinetics.lam / _absolute),
         _log_ratio(kinetics.c_e_ref > 0.0 ? logarithm(Value(point.c_e / kinetics.c_e_ref)) : Value(0.0 * point.c_e))
   {
@@ -77,14 +77,14 @@ public:
   /// False where the law has no meaning: absolute temperature or c_e not positive, or an argument not finite.
   bool valid() const
   {
-    return _absolute > 0.0 and _p.c_e > 0.0 and std::isfinite(_p.c_e) and std::isfinite(_G)
+    return _absolute > 0.0 and _p.c_e > 0.0 and std::isfinite(_p.c_e) and std::isfinite(_prefactor)
            and std::isfinite(_p.Phi_s - _p.Phi_e) and std::isfinite(_p.rate);
   }
 
   Flux flux(const Pack& c) const
   {
     const Terms t(*this, c);
-    return {_G * t.g + _k.GC * _p.rate, _G * t.g_c * t.damping};
+    return {_prefactor * t.g + _k.GC * _p.rate, _prefactor * t.g_c * t.damping};
   }
 
   Response response(const Pack& c) const
@@ -93,20 +93,20 @@ public:
     Dual Pi = _k.Pi(c / _k.c_max, _p.T);
     Pi.dc /= _k.c_max;
     // d/dT acts through the Arrhenius factor, the exponent's 1/(1 + gamma T), U(c, T) and the lithium electrode.
-    const Value G_T = _G * _k.E_G * _k.gamma / (_absolute * _absolute);
+    const Value G_T = _prefactor * _k.E_G * _k.gamma / (_absolute * _absolute);
     const Pack g_T = -t.g_eta * (t.U.dT + _k.gamma * _log_ratio / _k.lam + _k.gamma / _absolute * t.eta);
     const Value one_minus_b_over_ce = (1.0 - _k.beta) / _p.c_e;
     const Value reference_ce = _k.c_e_ref > 0.0 ? Value(1.0 / (_slope * _p.c_e)) : Value(0.0 * _p.c_e);
     const Pack driving = _p.Phi_s - _p.Phi_e - t.U.value + Pi.value;
-    const Pack faradaic_Phi = _G * t.g_eta * t.damping;
+    const Pack faradaic_Phi = _prefactor * t.g_eta * t.damping;
     Response r;
-    r.faradaic = _G * t.g;
+    r.faradaic = _prefactor * t.g;
     r.eta = t.eta;
     r.j = r.faradaic + _k.GC * _p.rate;
-    r.j_c = _G * t.g_c * t.damping;
+    r.j_c = _prefactor * t.g_c * t.damping;
     r.j_Phi = faradaic_Phi + _k.GC * _p.a0;
-    r.j_ce = (one_minus_b_over_ce * r.faradaic - _G * t.g_eta * reference_ce) * t.damping;
-    r.j_T = (G_T * t.g + _G * g_T) * t.damping;
+    r.j_ce = (one_minus_b_over_ce * r.faradaic - _prefactor * t.g_eta * reference_ce) * t.damping;
+    r.j_T = (G_T * t.g + _prefactor * g_T) * t.damping;
     r.h = _k.lam * r.faradaic * driving;
     r.h_c = _k.lam * (r.j_c * driving + r.faradaic * (Pi.dc - t.U.dc));
     r.h_Phi = _k.lam * (faradaic_Phi * driving + r.faradaic);
@@ -136,14 +136,14 @@ private:
       Pack s = law._slope * eta;
       if (law._k.R_f > 0.0)
       {
-        s = film_root(s, law._slope * law._k.R_f * law._G * exchange.exp(), b);
+        s = film_root(s, law._slope * law._k.R_f * law._prefactor * exchange.exp(), b);
         eta = s / law._slope;
       }
       const Pack out = (exchange + (1.0 - b) * s).exp(), in = (exchange - b * s).exp();
       g = out - in;
       g_eta = law._slope * ((1.0 - b) * out + b * in);
       g_c = g * (b / c - (1.0 - b) / vacant) - g_eta * U.dc;
-      damping = law._k.R_f > 0.0 ? Pack((1.0 + law._k.R_f * law._G * g_eta).inverse()) : Pack(Pack::Ones());
+      damping = law._k.R_f > 0.0 ? Pack((1.0 + law._k.R_f * law._prefactor * g_eta).inverse()) : Pack(Pack::Ones());
     }
     Dual U;
     Pack eta, g, g_eta, g_c, damping;
@@ -151,6 +151,6 @@ private:
 
   const Kinetics& _k;
   const MesoPoint<Value>& _p;
-  Value _absolute, _G, _log_ce, _slope, _log_ratio;
+  Value _absolute, _prefactor, _log_ce, _slope, _log_ratio;
 };
 } // namespace dfx_homog

@@ -95,7 +95,7 @@ std::int32_t aggregate(const VoxelShape& s, const float* k, const float* inverse
       {
         bool active[8], any = false;
         Index at[8];
-        Block block;
+        Block block{};
         for (int n = 0; n < 8; ++n)
         {
           const Index nz = z + (n >> 2), ny = y + (n >> 1 & 1), nx = x + (n & 1);
@@ -214,9 +214,9 @@ void q1_block(const VoxelShape& s, const float* k, const std::int32_t* aggregate
       const double ke = k[origin];
       if (!(ke > 0))
         continue;
-      const int z = (n >> 2) - (e >> 2) + 1, y = (n >> 1 & 1) - (e >> 1 & 1) + 1, x = (n & 1) - (e & 1) + 1;
+      const Index z = (n >> 2) - (e >> 2) + 1, y = (n >> 1 & 1) - (e >> 1 & 1) + 1, x = (n & 1) - (e & 1) + 1;
       double* sum = sums[r] + 16 * z + 4 * y + x;
-      for (int m = 0; m < 8; ++m)
+      for (Index m = 0; m < 8; ++m)
         sum[(m >> 2) * 16 + (m >> 1 & 1) * 4 + (m & 1)] += ke * K[m ^ e];
     }
   }

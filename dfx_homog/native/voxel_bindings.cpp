@@ -96,7 +96,7 @@ class VoxelStencil
       return f(table().mixed, _k.data());
   }
 
-  VoxelShape _shape;
+  VoxelShape _shape{};
   Field<const float> _k;
   std::optional<Field<const double>> _exact;
   std::optional<Field<const float>> _inverse;

@@ -30,8 +30,8 @@ inline double dot_row(const A* __restrict a, const B* __restrict b, Index n)
   double sum = 0;
   for (; i < n; ++i)
     sum += double(a[i]) * double(b[i]);
-  for (int l = 0; l < 16; ++l)
-    sum += lane[l];
+  for (const double part : lane)
+    sum += part;
   return sum;
 }
 
@@ -93,7 +93,7 @@ inline void q1_row(const VoxelShape& s, const K* __restrict k, const Real* __res
   // Mode m of axes 0, 1 (bits 2, 1 of c): k times sum and difference along axis 2 of every element, then its nodes.
   Real* __restrict S = work + 4 * row;
   Real* __restrict D = work + 5 * row;
-  for (int m = 0; m < 4; ++m)
+  for (Index m = 0; m < 4; ++m)
   {
     const Real* __restrict v = work + m * row;
     Real* __restrict node = work + (6 + m) * row;
@@ -245,8 +245,8 @@ void diagonal(const VoxelShape& s, const K* k, Real* out)
 {
   const Index row = s.row(), plane = s.plane();
   double cd = 0;
-  for (int m = 0; m < 8; ++m)
-    cd += s.c[m];
+  for (const double c : s.c)
+    cd += c;
   Buffer<Real> zero(s.scheme == Scheme::q1 ? 0 : 3 * plane), buffer(2 * row);
   for (Index z = 0; z < s.m[0]; ++z)
     for (Index j = 0; j < s.m[1]; ++j)
