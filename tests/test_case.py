@@ -82,6 +82,7 @@ def test_results_belong_to_the_run_file(case: store.BookCase) -> None:
         if path.exists():
             result = json.loads(path.read_text())
             assert result["checksum"] == store.checksum(result), path
+            assert result["keys"] == case.keys, f"{path}: run dfx-homog verify {case.path.name}"
             if not case.missing:
                 assert result["identity"] == case.identity, f"{path}: run dfx-homog verify {case.path.name}"
 
@@ -192,6 +193,27 @@ def test_across_ranks(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, expect: str, levels: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         made(tmp_path, expect, levels)
+
+
+def test_results_count_where_their_data_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other contents make a result out of date; no contents do not, but another run file does."""
+    data, lane = tmp_path / "image.raw", store.LANES[0]
+    data.write_bytes(b"one")
+    monkeypatch.setattr(store, "named_files", lambda run: [data])
+    case = made(tmp_path, "{ quantity = 'x', at_most = 1.0 }")
+    store.save(tmp_path, lane, case.name, {"identity": case.identity, "keys": case.keys})
+
+    def current() -> bool:
+        again = store.read_case(case.path)
+        return bool(store.read_results(tmp_path, again)[lane]["identity"] == again.identity)
+
+    assert current()
+    data.write_bytes(b"two")
+    assert not current()
+    data.unlink()
+    assert current()
+    case.path.write_text(case.path.read_text().replace("'x'", "'y'"))
+    assert not current()
 
 
 def test_identity_is_of_what_is_run(tmp_path: Path) -> None:

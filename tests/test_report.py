@@ -318,7 +318,8 @@ def test_figure(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert draw_figure([str(finished), str(png), "slices"]) == 2
     assert draw_figure([str(finished), str(png), "photo"]) == 2
     assert (
-        "photo: no such picture (allowed: convergence, rve, slices, segmentation)" in capsys.readouterr().err
+        "photo: no such picture (allowed: convergence, rve, slices, segmentation, scaling, phases)"
+        in capsys.readouterr().err
     )
 
 

@@ -126,6 +126,7 @@ def _facts(case: BookCase) -> Json:
     return {
         "case": case.name,
         "identity": case.identity,
+        "keys": case.keys,
         "measured": time.strftime("%Y-%m-%d"),
         "versions": {
             "dfx_homog": importlib.metadata.version("dfx_homog"),

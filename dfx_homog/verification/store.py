@@ -46,20 +46,32 @@ class BookCase:
         return [path.name for path in named_files(self.run) if not path.is_file()]
 
     @cached_property
-    def identity(self) -> str:
-        """Checksum of what makes the numbers: the run file without comments, words, and expected values, and the
-        contents of the files that it names and that are here."""
-        keys = given_keys(self.run)
+    def _words(self) -> list[Any]:
+        """What is run: the keys of the run file without comments, words, and expected values."""
         case = self.case.model_dump(exclude_unset=True)
         case = {key: value for key, value in case.items() if key not in WORDS}
         case["expect"] = [entry["quantity"] for entry in case["expect"]]
+        return [given_keys(self.run), case]
+
+    @cached_property
+    def identity(self) -> str:
+        """Checksum of what makes the numbers: what is run, and the contents of the files that the run file names and
+        that are here."""
         files = [
             hashlib.file_digest(path.open("rb"), "sha256").hexdigest()
             for path in named_files(self.run)
             if path.is_file()
         ]
-        text = json.dumps([keys, case, files], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest([*self._words, files])
+
+    @cached_property
+    def keys(self) -> str:
+        """Checksum of what is run alone, for machines that do not have the files."""
+        return _digest(self._words)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_case(path: Path) -> BookCase:
@@ -88,8 +100,7 @@ def label(name: str) -> str:
 
 def checksum(result: Mapping[str, Any]) -> str:
     """Of everything in a result but the checksum itself."""
-    text = json.dumps({k: v for k, v in result.items() if k != "checksum"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _digest({k: v for k, v in result.items() if k != "checksum"})
 
 
 def results_path(book: Path, lane_name: str, name: str) -> Path:
@@ -112,7 +123,10 @@ def lanes_of(book: Path) -> tuple[str, ...]:
 
 
 def read_results(book: Path, case: BookCase) -> dict[str, Json]:
-    """By lane, what is kept of a case; a result that was changed by hand or cannot be read is not there."""
+    """By lane, what is kept of a case; a result that was changed by hand or cannot be read is not there.
+
+    Where files of the case are missing, their contents are taken to be those of the time of the result.
+    """
     found = {}
     for lane_name in lanes_of(book):
         try:
@@ -120,5 +134,6 @@ def read_results(book: Path, case: BookCase) -> dict[str, Json]:
         except (OSError, ValueError):
             continue
         if isinstance(result, dict) and result.get("checksum") == checksum(result):
-            found[lane_name] = result
+            same = case.missing and result.get("keys") == case.keys
+            found[lane_name] = {**result, "identity": case.identity} if same else result
     return found
