@@ -51,7 +51,8 @@ def create_mesh(
 
 def geometry_nodes(mesh: dmesh.Mesh) -> npt.NDArray[np.int32]:
     """(cells, k) rows of mesh.geometry.x of each local cell's nodes."""
-    return mesh.geometry.dofmaps[0] if VERSION >= (0, 11) else mesh.geometry.dofmap
+    nodes: npt.NDArray[np.int32] = mesh.geometry.dofmaps[0] if VERSION >= (0, 11) else mesh.geometry.dofmap
+    return nodes
 
 
 def compile_form(form: ufl.Form, *, any_order: bool = False) -> fem.Form:
@@ -127,7 +128,8 @@ def form_loop(form: fem.Form) -> FormLoop:
 
 def _cell_dofs(dofmap: Any) -> npt.NDArray[np.int32]:
     """(cells, k) dofs of each cell."""
-    return dofmap.map() if callable(getattr(dofmap, "map", None)) else dofmap.list
+    dofs: npt.NDArray[np.int32] = dofmap.map() if callable(getattr(dofmap, "map", None)) else dofmap.list
+    return dofs
 
 
 def constants(form: fem.Form) -> FloatArray:

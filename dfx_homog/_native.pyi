@@ -143,7 +143,7 @@ def weighted_components(
     """
 
 _Shape = tuple[int, int, int]
-_Field = NDArray  # padded: (m0 + 2, m1 + 2, m2 + 2), float32 or float64
+_Field = NDArray[np.float32 | np.float64]  # padded: (m0 + 2, m1 + 2, m2 + 2), float32 or float64
 
 class VoxelStencil:
     """Kernels of the voxel solver on one rank's slab of m0 x m1 x m2 unknowns (native/voxel.hpp).
@@ -176,7 +176,7 @@ class VoxelStencil:
         """coarse[aggregate] += r - A u."""
 
     def prolong(self, aggregate: _Int32s, coarse: _Floats, scale: float, z: _Field) -> None: ...
-    def wrap(self, u: NDArray, axis1: bool, axis2: bool) -> None: ...  # periodic ghosts within the planes
+    def wrap(self, u: _Field, axis1: bool, axis2: bool) -> None: ...  # periodic ghosts within the planes
     def energy(self, u: _Floats, v: _Floats, low: list[int]) -> float: ...
     def flux(self, u: _Floats, low: list[int]) -> tuple[float, float, float]: ...
     def aggregate(self, strong: float, out: _Int32s) -> int: ...  # number of coarse unknowns

@@ -181,7 +181,7 @@ def _porous(run: Run, name: str, entries: Json) -> dict[str, Any]:
     spec = run.microstructure[name]
     if isinstance(spec, Given):
         values = {key: _first(getattr(spec, key)) for key in ("B", "K")}
-        return {"phi_e": spec.phi_e, **values, "theta": spec.theta, "computed": False}  # type: ignore[attr-defined]
+        return {"phi_e": spec.phi_e, **values, "theta": spec.theta, "computed": False}
     entry = entries[name]
     B = _first(entry["B"])
     if not B:

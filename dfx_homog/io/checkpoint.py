@@ -123,7 +123,8 @@ def load(checkpoint: Checkpoint, comm: MPI.Intracomm, like: State) -> dict[str, 
 
 def _entries(table: Table) -> NDArray[Any]:
     width = table.values.shape[1]
-    return (table.rows[:, None] * width + np.arange(width)).ravel().astype(PETSc.IntType)
+    entries: NDArray[Any] = (table.rows[:, None] * width + np.arange(width)).ravel().astype(PETSc.IntType)
+    return entries
 
 
 def _empty(comm: MPI.Intracomm, size: int) -> PETSc.Vec:
@@ -169,7 +170,8 @@ def _facts(path: Path) -> Json | None:
         text = note["facts"]
         if hashlib.blake2b(text.encode()).hexdigest() != note["checksum"]:
             return None
-        return json.loads(text)
+        facts: Json = json.loads(text)
+        return facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from dfx_homog.io.disk import on_rank_0, replace
 from dfx_homog.io.results import plain
 from dfx_homog.timing import timed
 
 Json = dict[str, Any]
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, NDArray[Any]]
 FACTS = "facts"  # name of the array that holds the JSON text
 DIGEST = 32  # bytes
 

@@ -58,7 +58,7 @@ def lattice_basis(vectors: NDArray[np.integer]) -> Ints:
     return np.array(basis, dtype=np.int64).reshape(-1, vectors.shape[1])
 
 
-def _components(cell: UnitCell) -> dict[str, NDArray]:
+def _components(cell: UnitCell) -> dict[str, Ints]:
     """Label of each cell, and distinct winding vectors with the label of their component."""
     facets = cell.torus_facets
     same = np.flatnonzero(cell.phase[facets.cell] == cell.phase[facets.other])

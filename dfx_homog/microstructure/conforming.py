@@ -80,7 +80,8 @@ def _torus_edges(mesh: Background, pairs: Ints) -> tuple[Ints, Ints, Ints]:
 def _crossing(cells: Ints, sign: Phases) -> Bools:
     """Cells with vertices on both sides."""
     s = sign[cells]
-    return (s.min(axis=1) < 0) & (s.max(axis=1) > 0)
+    crossing: Bools = (s.min(axis=1) < 0) & (s.max(axis=1) > 0)
+    return crossing
 
 
 def _cut_edges(mesh: Background, cells: Ints, sign: Phases, level: LevelFunction) -> _Edges:
@@ -200,4 +201,5 @@ def _shorter(points: Floats, nodes: Ints, sign: Phases) -> Bools:
     at = {edge: 4 + i for i, edge in enumerate(EDGES)}
     two = np.all(sign == np.array([-1, -1, 1, 1]), axis=1)
     ac, ad, bc, bd = (points[nodes[:, at[e]]] for e in ((0, 2), (0, 3), (1, 2), (1, 3)))
-    return two & (np.linalg.norm(ad - bc, axis=1) < np.linalg.norm(ac - bd, axis=1))
+    shorter: Bools = two & (np.linalg.norm(ad - bc, axis=1) < np.linalg.norm(ac - bd, axis=1))
+    return shorter

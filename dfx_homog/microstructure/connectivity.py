@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -108,12 +109,12 @@ def pieces_of(cell: UnitCell) -> Pieces:
     )
 
 
-def _sums(which: NDArray, values: Floats, count: int) -> Floats:
+def _sums(which: Ints, values: Floats, count: int) -> Floats:
     """(count,) sums of the values by number."""
     return np.asarray(np.bincount(which, weights=values, minlength=count), dtype=np.float64)
 
 
-def _components(count: int, one: NDArray, two: NDArray) -> Ints:
+def _components(count: int, one: NDArray[np.integer[Any]], two: NDArray[np.integer[Any]]) -> Ints:
     """(count,) number of the connected component of each node of a graph with edges one - two."""
     graph = sp.coo_matrix((np.ones(len(one), dtype=np.int8), (one, two)), shape=(count, count))
     return np.asarray(csgraph.connected_components(graph, directed=False)[1], dtype=np.int64)
@@ -328,7 +329,8 @@ def _leading(
         present = np.zeros(total, dtype=bool)
         present[part[:, p.phase == ELECTROLYTE]] = True
         wet &= present
-    return solid | wet
+    kept: Flags = solid | wet
+    return kept
 
 
 def _in_contact(

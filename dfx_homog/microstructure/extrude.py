@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from dfx_homog.microstructure.reference_element import EDGES
-from dfx_homog.microstructure.unitcell import ELECTROLYTE, Ints, UnitCell
+from dfx_homog.microstructure.unitcell import ELECTROLYTE, Floats, Ints, UnitCell
 
 
 def extrude_face(name: str, cell: UnitCell, mesh_size: float) -> UnitCell:
@@ -67,7 +67,7 @@ def _prisms(simplices: Ints, layers: int, step: int) -> Ints:
     return np.vstack([np.hstack([base[:, : k + 1], base[:, k:] + step]) for k in range(last)])
 
 
-def _oriented(points: np.ndarray, vertices: Ints) -> Ints:
+def _oriented(points: Floats, vertices: Ints) -> Ints:
     edges = points[vertices[:, 1:]] - points[vertices[:, :1]]
     wrong = np.linalg.det(edges) < 0
     vertices[wrong] = vertices[wrong][:, [1, 0, *range(2, vertices.shape[1])]]
@@ -113,4 +113,5 @@ def _facets(cell: UnitCell, side: int) -> Ints:
     where, local = cell.face_facets(0, side)
     columns = np.array([cell.facet_nodes(i) for i in range(cell.dim + 1)])[local]
     found = np.sort(place[cell.cells[where[:, None], columns]], axis=1)
-    return found[np.lexsort(found.T)]
+    ordered: Ints = found[np.lexsort(found.T)]
+    return ordered

@@ -54,9 +54,11 @@ def packed_keys(vertices: Ints, count: int) -> Ints:
         raise OverflowError(f"{count} vertices are too many for one key of {k}")
     low, high = vertices.min(axis=1), vertices.max(axis=1)
     if k == 2:
-        return (low << bits) | high
+        pair: Ints = (low << bits) | high
+        return pair
     middle = vertices.sum(axis=1) - low - high
-    return (low << (2 * bits)) | (middle << bits) | high
+    triple: Ints = (low << (2 * bits)) | (middle << bits) | high
+    return triple
 
 
 def facet_keys(cells: Ints, dim: int) -> Ints:

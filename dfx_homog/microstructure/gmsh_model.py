@@ -96,7 +96,8 @@ def _outline(width: float, height: float, breaks: Sequence[Sequence[float]]) -> 
     corners += [(0.0, height), *((0.0, y) for y in reversed(ys))]
     points = [gmsh.model.occ.addPoint(x, y, 0.0) for x, y in corners]
     lines = [gmsh.model.occ.addLine(a, b) for a, b in zip(points, points[1:] + points[:1], strict=True)]
-    return gmsh.model.occ.addPlaneSurface([gmsh.model.occ.addCurveLoop(lines)])
+    surface: int = gmsh.model.occ.addPlaneSurface([gmsh.model.occ.addCurveLoop(lines)])
+    return surface
 
 
 def _divide(draw: Draw, width: float, height: float, breaks: Sequence[Sequence[float]]) -> list[int]:

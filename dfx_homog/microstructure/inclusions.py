@@ -54,7 +54,8 @@ class Inclusion(NamedTuple):
 
     def level(self, p: Floats) -> Floats:
         """Below 0 inside, 0 on the curve, above 0 outside."""
-        return np.linalg.norm(self.local(p), axis=1) - 1.0
+        level: Floats = np.linalg.norm(self.local(p), axis=1) - 1.0
+        return level
 
     def at(self, t: Any) -> Floats:
         """Points of the curve at parameters t (radians from the first axis)."""
@@ -66,7 +67,8 @@ class Inclusion(NamedTuple):
         c, s = math.cos(self.angle), math.sin(self.angle)
         q = self.local(p) / (self.a, self.b)
         g = np.column_stack([c * q[:, 0] - s * q[:, 1], s * q[:, 0] + c * q[:, 1]])
-        return g / np.linalg.norm(g, axis=1)[:, None]
+        unit: Floats = g / np.linalg.norm(g, axis=1)[:, None]
+        return unit
 
     def extent(self, axis: int) -> float:
         """Half of its width along z1 or z2."""

@@ -99,7 +99,8 @@ class Lattice:
 
     def _kind(self, tile: Ints) -> Ints:
         """Bits of the directions in which tiles (n, d) are closing layers."""
-        return (tile == self.inner) @ (1 << np.arange(len(self.shape)))
+        kind: Ints = (tile == self.inner) @ (1 << np.arange(len(self.shape)))
+        return kind
 
     def tiles(self, t: Ints) -> Ints:
         """(n, d) positions of tiles by number."""
@@ -121,7 +122,8 @@ class Lattice:
             here = (nodes.shift[:, 0] == crossing) & (kind == k)
             slot[here] = (behind if crossing else nodes).place[k][base[here]]
         step = nodes.shift @ self.strides
-        return self.offset[(tiles @ self.strides)[:, None] + step] + slot
+        ids: Ints = self.offset[(tiles @ self.strides)[:, None] + step] + slot
+        return ids
 
     def number(self, tile: Ints, unit: int, node: Ints) -> Ints:
         """Number of node `node` (n,) of a unit cell in tile `tile` (n, d), whose columns are made of it."""
@@ -179,4 +181,7 @@ class Lattice:
         for u, nodes in enumerate(self.nodes):
             here = unit == u
             lower[here] = nodes.on_lower[node[here], direction]
-        return ((tile[:, direction] == 0) & lower) | (tile[:, direction] == self.inner[direction])
+        on: npt.NDArray[np.bool_] = ((tile[:, direction] == 0) & lower) | (
+            tile[:, direction] == self.inner[direction]
+        )
+        return on

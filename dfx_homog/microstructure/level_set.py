@@ -87,12 +87,14 @@ class SphereUnion:
     def value(self, points: Floats) -> Floats:
         """(n,) values at (n, 3) points."""
         number = self.nearest(points)
-        return np.linalg.norm(points - self._copies[number], axis=1) - self._copy_radii[number]
+        value: Floats = np.linalg.norm(points - self._copies[number], axis=1) - self._copy_radii[number]
+        return value
 
     def gradient(self, points: Floats) -> Floats:
         """(n, 3) unit vectors from the centre of the ball that is nearest."""
         away = points - self._copies[self.nearest(points)]
-        return away / np.maximum(np.linalg.norm(away, axis=1), 1e-300)[:, None]
+        unit: Floats = away / np.maximum(np.linalg.norm(away, axis=1), 1e-300)[:, None]
+        return unit
 
 
 def zeros_on_segments(level: LevelFunction, start: Floats, end: Floats, tolerance: float = 1e-13) -> Floats:

@@ -7,7 +7,6 @@ from typing import Any
 
 import gmsh
 import numpy as np
-from numpy.typing import NDArray
 
 from dfx_homog.errors import BadInput
 from dfx_homog.microstructure.gmsh_model import session
@@ -125,7 +124,7 @@ def _pairs(points: Floats, cells: Ints) -> tuple[Ints, ...]:
     if cells.shape[1] == dim + 1:
         return pairs
     edges, number = edge_numbers(cells, dim)
-    middle: NDArray = np.empty(len(edges), dtype=np.int64)
+    middle: Ints = np.empty(len(edges), dtype=np.int64)
     middle[number] = cells[:, dim + 1 :]
     across = pair_edges(edges, pairs, len(points))
     return tuple(np.vstack([p, middle[e]]) for p, e in zip(pairs, across, strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import gmsh
 import numpy as np
@@ -43,7 +44,7 @@ def merge(path: Path, key: str) -> None:
         raise BadInput(f"{key}: {path} has nodes that are nowhere (allowed: finite coordinates)")
 
 
-def positions(tags: NDArray[np.uint64], wanted: NDArray, key: str) -> Ints:
+def positions(tags: NDArray[np.uint64], wanted: NDArray[np.integer[Any]], key: str) -> Ints:
     """Where in `tags`, of any size and order, the wanted ones are. Raises BadInput for one that is not there."""
     known, asked = tags.astype(np.int64), wanted.astype(np.int64)
     order = np.argsort(known, kind="stable")

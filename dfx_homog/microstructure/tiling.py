@@ -148,7 +148,8 @@ class TiledMesh:
                 here = here[keep[here]]
                 keep[here] = active(kind, tile[here], electrolyte[which[here]])
             found.append(np.column_stack([local, np.asarray(facet)[which]])[keep])
-        return np.concatenate(found).astype(np.int32)
+        facets: Indices = np.concatenate(found).astype(np.int32)
+        return facets
 
     def _kinds(self, region: int) -> list[int]:
         """Unit cells that a region is made of."""
@@ -168,7 +169,8 @@ class TiledMesh:
         cells, facets = self.units[kind].face_facets(direction, side)
         which, local = self._copies(kind, np.asarray(cells, dtype=np.int64))
         keep = self.cell_tile[local, direction] == layer
-        return np.column_stack([local, np.asarray(facets)[which]])[keep].astype(np.int32)
+        pairs: Indices = np.column_stack([local, np.asarray(facets)[which]])[keep].astype(np.int32)
+        return pairs
 
 
 @timed("mesh")

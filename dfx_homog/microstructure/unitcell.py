@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ class UnitCell:
     cells: Ints
     phase: Phases
     periodic: tuple[Ints, ...]
-    derived: dict[str, NDArray] = field(default_factory=dict, repr=False, init=False)
+    derived: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, init=False)
     ends: tuple[Ints, Ints] | None = field(default=None, repr=False)
     closing: UnitCell | None = field(default=None, repr=False)
 
@@ -93,7 +94,7 @@ class UnitCell:
         """Nodes on the face z1 = 0 (side 0) or z1 = 1 (side 1) in the order in which neighbouring cells match."""
         return np.asarray(self.periodic[0][:, side] if self.ends is None else self.ends[side])
 
-    def remember(self, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+    def remember(self, name: str, compute: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """Arrays `name.*` kept in `derived` (and in the saved folder), computed at the first call."""
         prefix = name + "."
         if not any(key.startswith(prefix) for key in self.derived):
@@ -103,7 +104,7 @@ class UnitCell:
     @cached_property
     def canonical(self) -> Ints:
         """(n,) periodic representative of every node: the one on the lower faces, corners included."""
-        representative = np.arange(len(self.points))
+        representative: Ints = np.arange(len(self.points))
         for pairs in self.periodic:
             lower = np.arange(len(self.points))
             lower[pairs[:, 1]] = pairs[:, 0]
@@ -113,11 +114,12 @@ class UnitCell:
     @cached_property
     def boundary_nodes(self) -> Ints:
         """Nodes on the faces of the unit cell, sorted."""
-        return np.unique(np.concatenate([pairs.ravel() for pairs in self.periodic]))
+        nodes: Ints = np.unique(np.concatenate([pairs.ravel() for pairs in self.periodic]))
+        return nodes
 
     def facet_nodes(self, local_facet: int) -> Ints:
         """Columns of `cells` that hold a local facet's nodes: its vertices, then for order 2 its midpoints."""
-        vertices = FACETS[self.dim][local_facet]
+        vertices: Ints = FACETS[self.dim][local_facet]
         if self.order == 1:
             return vertices.copy()
         return np.append(vertices, self.dim + 1 + FACET_EDGES[self.dim][local_facet])
@@ -132,7 +134,8 @@ class UnitCell:
     def _vertices(self, where: Ints) -> Ints:
         """(f, dim) vertices of the local facets at positions (dim + 1) * cell + facet."""
         facets = FACETS[self.dim][where % (self.dim + 1)]
-        return self.cells[(where // (self.dim + 1))[:, None], facets]
+        vertices: Ints = self.cells[(where // (self.dim + 1))[:, None], facets]
+        return vertices
 
     def _on_face(self, direction: int, side: int) -> Ints:
         outer = self._groups[1]
@@ -184,7 +187,7 @@ class UnitCell:
         """All facets between solid and electrolyte on the torus, each once, seen from the solid."""
         return InterfaceFacets(**self.remember("interface", self._interface))
 
-    def _interface(self) -> dict[str, NDArray]:
+    def _interface(self) -> dict[str, NDArray[Any]]:
         f = self.torus_facets
         differ = np.flatnonzero(self.phase[f.cell] != self.phase[f.other])
         cell, other, shift = f.cell[differ], f.other[differ], f.shift[differ]
@@ -216,7 +219,7 @@ class UnitCell:
     def cell_measures(self) -> Floats:
         """(m,) areas or volumes by isoparametric quadrature, exact for both orders."""
 
-        def compute() -> dict[str, NDArray]:
+        def compute() -> dict[str, NDArray[Any]]:
             points, weights = simplex_rule(self.dim, self.order)
             return {"cells": self.jacobians(points) @ weights}
 
@@ -312,7 +315,7 @@ class UnitCell:
         path.mkdir(parents=True, exist_ok=True)
         (path / "cell.json").unlink(missing_ok=True)
         self.interface_facets(), self.cell_measures  # into `derived`
-        arrays: dict[str, NDArray] = {"points": self.points, "cells": self.cells, "phase": self.phase}
+        arrays: dict[str, NDArray[Any]] = {"points": self.points, "cells": self.cells, "phase": self.phase}
         arrays |= {f"periodic.{d}": pairs for d, pairs in enumerate(self.periodic)}
         arrays |= {f"derived.{name}": value for name, value in self.derived.items()}
         for name, array in arrays.items():

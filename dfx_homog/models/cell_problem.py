@@ -168,7 +168,8 @@ class CellProblem:
     def _gather(self, transfer: Transfer, fields: list[PETSc.Vec], parts: Parts) -> FloatArray:
         """Correctors at all nodes of the (small, replicated) unit cell, with zero mean on each component."""
         cell, size = self.cell, len(self.cell.points)
-        values, seen = np.zeros((size, len(fields))), np.zeros(size)
+        values: FloatArray = np.zeros((size, len(fields)))
+        seen = np.zeros(size)
         local, unit = np.zeros(self.nodes), self.tiled.unit_nodes(self.keys)
         for j, w in enumerate(fields):
             local[:] = 0

@@ -26,7 +26,7 @@ from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import TransientModel
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Places
-from dfx_homog.solvers.layout import Flags, Layout, build_layout
+from dfx_homog.solvers.layout import Flags, Ints, Layout, build_layout
 from dfx_homog.solvers.newton import NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.presets import ERROR_ORIENTED, NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
@@ -65,7 +65,7 @@ class HomogenisedModel(TransientModel):
         self.forms = MesoForms(domain, physics, regions)
         space = self.forms.space
         self.nodes = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
-        self.points_of_nodes = space.tabulate_dof_coordinates()[: self.nodes]
+        self.points_of_nodes: FloatArray = space.tabulate_dof_coordinates()[: self.nodes]
         self.numbers = domain.numbers(space)
         self.keys = domain.keys(self.numbers)
         self._everywhere = self._touched(domain.region >= 0)
@@ -92,9 +92,9 @@ class HomogenisedModel(TransientModel):
         self._w_region = [forms.volume_weights(row) for row in eye]
         self._w_all = forms.volume_weights((1.0, 1.0, 1.0))
         self._volume = self.sum(self._w_all.sum())
-        self._w_lithium = forms.volume_weights(tuple(r.phi_e for r in regions))  # type: ignore[arg-type]
-        self._w_heat = forms.volume_weights(tuple(r.theta for r in regions))  # type: ignore[arg-type]
-        self._w_tab = forms.tab_weights()
+        self._w_lithium = forms.volume_weights(tuple(r.phi_e for r in regions))
+        self._w_heat = forms.volume_weights(tuple(r.theta for r in regions))
+        self._w_tab: FloatArray = forms.tab_weights()
 
     def _electrode_points(
         self, solid: ParticleGeometry, electrode: Electrode, weights: FloatArray
@@ -112,7 +112,7 @@ class HomogenisedModel(TransientModel):
         )
         return ElectrodePoints(electrode, nodes, total[nodes], particles)
 
-    def _touched(self, cells: np.ndarray) -> np.ndarray:
+    def _touched(self, cells: Flags) -> Flags:
         """(nodes,) nodes of flagged cells of this rank."""
         flag = np.zeros(self.nodes, dtype=bool)
         flag[self.forms.space.dofmap.list[np.flatnonzero(cells)].ravel()] = True
@@ -227,7 +227,7 @@ class HomogenisedModel(TransientModel):
         return self._newton.voltage_slope()
 
     @property
-    def rows(self) -> tuple[np.ndarray, int]:
+    def rows(self) -> tuple[Ints, int]:
         """Numbers of the meso nodes, from the negative collector on, and how many there are."""
         return self.numbers, self.domain.count
 
@@ -356,7 +356,8 @@ class HomogenisedModel(TransientModel):
 
     def joule_heat(self) -> FloatArray:
         """(2, regions) this rank's Joule heat of the solid and of the electrolyte of each region."""
-        return self.forms.joule_heat()
+        heat: FloatArray = self.forms.joule_heat()
+        return heat
 
     #: Whether the model has wall laws.
     has_walls = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models import history, interface_statistics, losses
@@ -45,12 +46,15 @@ def means(units: Units, found: Row) -> Row:
     return {name: units.value(MEAN_KINDS[name], value) for name, value in found.items()}
 
 
-def column(units: Units, name: str, values: FloatArray, negative: np.ndarray | None = None) -> FloatArray:
+def column(
+    units: Units, name: str, values: FloatArray, negative: npt.NDArray[np.bool_] | None = None
+) -> FloatArray:
     """Values of a field, or of one on Gamma, whose rate needs to know where the negative electrode is."""
     if name != "rate":
         return np.asarray(units.value(FIELD_KINDS[name], values))
     assert negative is not None
-    return values * np.where(negative, units.factor("reaction_n"), units.factor("reaction_p"))
+    rates: FloatArray = values * np.where(negative, units.factor("reaction_n"), units.factor("reaction_p"))
+    return rates
 
 
 def geometry(units: Units, found: Json) -> Json:

@@ -18,6 +18,7 @@ from mpi4py import MPI
 from dfx_homog._compat import FloatArray
 from dfx_homog.dimensionless.physics import Physics
 from dfx_homog.models.history import Row
+from dfx_homog.solvers.layout import Ints
 
 ELECTRODES = {"n": "negative", "p": "positive"}
 JOULE = ("heat_joule_s_n", "heat_joule_s_p", "heat_joule_e_n", "heat_joule_e_s", "heat_joule_e_p")
@@ -132,7 +133,7 @@ def distribution(found: Sequence[Moments], G: Sequence[float]) -> Row:
     return row
 
 
-def least(comm: MPI.Intracomm, values: FloatArray, numbers: np.ndarray) -> tuple[float, int | None]:
+def least(comm: MPI.Intracomm, values: FloatArray, numbers: Ints) -> tuple[float, int | None]:
     """Smallest of the nodal values of all ranks, and the smallest number of the nodes that have it.
 
     numbers: (n,) of the nodes, independent of ranks. Nodes within solver accuracy share an extreme, so that symmetry,
@@ -153,8 +154,8 @@ def least(comm: MPI.Intracomm, values: FloatArray, numbers: np.ndarray) -> tuple
 
 def places(
     comm: MPI.Intracomm,
-    jump: tuple[FloatArray, np.ndarray],
-    heat: tuple[FloatArray, np.ndarray] | None,
+    jump: tuple[FloatArray, Ints],
+    heat: tuple[FloatArray, Ints] | None,
     coordinates: Callable[[int | None], FloatArray],
 ) -> Row:
     """Columns of the smallest Phi_s - Phi_e and where it is, and of where T is largest.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
 from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
@@ -13,6 +12,7 @@ from dfx_homog.models.interface_statistics import Interface
 from dfx_homog.models.local_error import Quantity
 from dfx_homog.models.state import State
 from dfx_homog.solvers.control import Control
+from dfx_homog.solvers.layout import Flags
 from dfx_homog.solvers.newton import SolveInfo
 from dfx_homog.solvers.timestepping import TimeStep
 
@@ -31,9 +31,9 @@ class Marched(Protocol):
     @property
     def values(self) -> FloatArray: ...
     @property
-    def visible(self) -> np.ndarray: ...
+    def visible(self) -> Flags: ...
     @property
-    def negative(self) -> np.ndarray: ...
+    def negative(self) -> Flags: ...
     @property
     def dofs(self) -> int: ...
     @property

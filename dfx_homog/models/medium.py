@@ -149,7 +149,7 @@ def path_projection(windings: npt.NDArray[Any], dim: int) -> FloatArray:
     if rank == dim:
         return np.eye(dim)
     basis = np.linalg.svd(windings)[2][:rank]
-    project = basis.T @ basis
+    project: FloatArray = basis.T @ basis
     project[np.abs(project) < 1e-14] = 0.0  # what is zero by topology is zero exactly
     return project
 

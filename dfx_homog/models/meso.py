@@ -226,7 +226,8 @@ class MesoForms:
     def _assemble(self, form: fem.Form, component: int = 0) -> FloatArray:
         out = np.zeros_like(self.u.x.array)
         _compat.assemble_vector(form, out)
-        return out.reshape(-1, 4)[:, component].copy()
+        nodal: FloatArray = out.reshape(-1, 4)[:, component].copy()
+        return nodal
 
 
 def coefficients(medium: Any, *, separator: bool, dim: int = 1) -> MesoCoefficients:

@@ -225,9 +225,8 @@ class MesoBox(MesoDomain):
         return self._join(index)
 
     def _join(self, index: Ints) -> Ints:
-        return np.ravel_multi_index(tuple(index[::-1]), [len(g) for g in self.node_grids[::-1]]).astype(
-            np.int64
-        )
+        numbers: Ints = np.ravel_multi_index(tuple(index[::-1]), [len(g) for g in self.node_grids[::-1]])
+        return numbers.astype(np.int64)
 
     def _split(self, numbers: Ints) -> Ints:
         return np.array(np.unravel_index(numbers, [len(g) for g in self.node_grids[::-1]])[::-1])

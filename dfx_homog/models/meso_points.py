@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from petsc4py import PETSc
 
 from dfx_homog._compat import FloatArray
@@ -22,7 +23,7 @@ class ElectrodePoints:
     """
 
     electrode: Electrode
-    nodes: np.ndarray
+    nodes: npt.NDArray[np.int64]
     weights: FloatArray
     particles: ParticleProblems
     response: ParticleResponse | None = None

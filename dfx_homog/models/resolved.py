@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from dolfinx import fem
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -22,7 +23,7 @@ from dfx_homog.models.transient import TransientModel
 from dfx_homog.solvers.assembly import BlockAssembly
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places
-from dfx_homog.solvers.layout import Flags, Layout, build_layout
+from dfx_homog.solvers.layout import Flags, Ints, Layout, build_layout
 from dfx_homog.solvers.newton import Groups, NewtonSolver, SolveInfo, round_off
 from dfx_homog.solvers.presets import NEWTON, Options
 from dfx_homog.solvers.timestepping import TimeStep
@@ -76,7 +77,7 @@ class ResolvedModel(TransientModel):
 
     # numbering ------------------------------------------------------------------------------------------------
 
-    def _touched(self, local_cells: FloatArray | np.ndarray) -> np.ndarray:
+    def _touched(self, local_cells: Ints) -> Flags:
         flag = np.zeros(self.nodes, dtype=bool)
         flag[self.forms.space.dofmap.list[local_cells].ravel()] = True
         return flag
@@ -93,11 +94,14 @@ class ResolvedModel(TransientModel):
         order = tuple(field for group in self.groups.values() for field in group)
         self.layout = build_layout(self.comm, self.keys, self.active, self.fixed, order)
 
-    def _facet_nodes(self, facets: np.ndarray) -> np.ndarray:
+    def _facet_nodes(self, facets: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         layout = self.forms.space.dofmap.dof_layout
         dim = self.forms.mesh.topology.dim
         closure = np.array([layout.entity_closure_dofs(dim - 1, i) for i in range(dim + 1)])
-        return np.unique(self.forms.space.dofmap.list[facets[:, :1], closure[facets[:, 1]]])
+        nodes: npt.NDArray[np.int32] = np.unique(
+            self.forms.space.dofmap.list[facets[:, :1], closure[facets[:, 1]]]
+        )
+        return nodes
 
     def solver(self, layout: Layout, prefix: str, newton: Options = NEWTON) -> NewtonSolver:
         """Newton solver with the resolved model's residual and Jacobian."""
@@ -167,7 +171,7 @@ class ResolvedModel(TransientModel):
     # states -----------------------------------------------------------------------------------------------------
 
     @property
-    def rows(self) -> tuple[np.ndarray, int]:
+    def rows(self) -> tuple[Ints, int]:
         """Numbers of the nodes in the tiled mesh."""
         return self.node_ids, self.tiled.node_count
 
@@ -222,7 +226,8 @@ class ResolvedModel(TransientModel):
     def _assemble_nodes(self, form: fem.Form) -> FloatArray:
         out = np.zeros_like(self.forms.u.x.array)
         _compat.assemble_vector(form, out)
-        return out.reshape(-1, 5)[:, 0].copy()
+        nodal: FloatArray = out.reshape(-1, 5)[:, 0].copy()
+        return nodal
 
     def _interface(self, form: fem.Form, electrode: int) -> float:
         weight, negative = self.forms.weight, self.forms.negative

@@ -150,7 +150,8 @@ class ResolvedInterface:
     def _point(self, node: int | None) -> FloatArray:
         if node is None:
             return np.full(self.dim, np.nan)
-        return self.forms.tiled.points(np.array([node]))[0]
+        point: FloatArray = self.forms.tiled.points(np.array([node]))[0]
+        return point
 
     def nodal(self) -> dict[str, FloatArray]:
         """(nodes,) of each of `fields` on Gamma, nan elsewhere. Collective.

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
@@ -333,7 +334,7 @@ class _Strip:
         out[self.space.dofmap.list[np.flatnonzero(cells)].ravel()] = True
         return out
 
-    def _facet_nodes(self, tag: int) -> np.ndarray:
+    def _facet_nodes(self, tag: int) -> npt.NDArray[np.int64]:
         weights = np.zeros(self.nodes)
         _compat.assemble_vector(_compat.compile_form(self._test * self._ds(tag)), weights)
         return np.flatnonzero(weights)

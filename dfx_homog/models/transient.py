@@ -17,7 +17,7 @@ from dfx_homog.models.local_error import Quantity
 from dfx_homog.models.state import State, Table
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Bounds, Places
-from dfx_homog.solvers.layout import Flags, Layout, build_layout
+from dfx_homog.solvers.layout import Flags, Ints, Layout, build_layout
 from dfx_homog.solvers.newton import AppliedCurrent, NewtonSolver, SolveInfo
 from dfx_homog.solvers.presets import NEWTON, START, Options
 from dfx_homog.solvers.timestepping import TimeStep
@@ -42,11 +42,11 @@ class TransientModel(ABC):
     forms: Any
     layout: Layout
     nodes: int
-    keys: np.ndarray
+    keys: Ints
     active: Flags
     fixed: Flags
     interface: Interface
-    _negative: np.ndarray
+    _negative: Flags
     _newton: NewtonSolver
     _oldest: FloatArray | None = None
 
@@ -82,7 +82,7 @@ class TransientModel(ABC):
         flat = f.a0.value * f.u.x.array + f.a1.value * f.u1.x.array + f.a2.value * f.u2.x.array
         return np.asarray(flat.reshape(-1, len(self.fields)))
 
-    def equilibrium(self, negative: np.ndarray) -> None:
+    def equilibrium(self, negative: Flags) -> None:
         """Uniform c_e0, T_initial and the potentials with Phi_s - Phi_e = U, Phi_s = 0 at the negative collector.
 
         negative: (nodes,) true on the negative side of the separator
@@ -146,7 +146,7 @@ class TransientModel(ABC):
 
     @property
     @abstractmethod
-    def rows(self) -> tuple[np.ndarray, int]:
+    def rows(self) -> tuple[Ints, int]:
         """(nodes,) number of each local node, independent of the number of ranks, and how many there are."""
 
     def state(self) -> State:

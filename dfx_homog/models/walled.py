@@ -56,7 +56,8 @@ class WalledModel(HomogenisedModel):
     @property
     def visible(self) -> Flags:
         """As in `TransientModel`, without the fluxes."""
-        return super().visible & ~np.any(self._fluxes, axis=1, keepdims=True)
+        visible: Flags = super().visible & ~np.any(self._fluxes, axis=1, keepdims=True)
+        return visible
 
     def bounds(self) -> Bounds:
         """As in `TransientModel`; fluxes have none."""
@@ -72,7 +73,7 @@ class WalledModel(HomogenisedModel):
         super()._jacobian(A, layout)
         self._walls.add_jacobian(A, layout, self.values)
 
-    def equilibrium(self, negative: np.ndarray) -> None:
+    def equilibrium(self, negative: Flags) -> None:
         """As in `TransientModel`; nothing flows."""
         super().equilibrium(negative)
         self.values[self._fluxes.any(axis=1)] = 0.0

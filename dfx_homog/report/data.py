@@ -82,7 +82,8 @@ class History:
     def krylov_per_newton(self) -> Array:
         """Mean Krylov iterations of one Newton step, for every time step."""
         newton, krylov = self["newton"][1:], self["krylov"][1:]
-        return np.divide(krylov, newton, out=np.full(len(newton), np.nan), where=newton > 0)
+        mean: Array = np.divide(krylov, newton, out=np.full(len(newton), np.nan), where=newton > 0)
+        return mean
 
 
 @dataclass(eq=False)

@@ -25,7 +25,8 @@ def _numbers(values: list[float | None], form: str) -> list[str]:
 
 
 def _cells(level: dict[str, Any]) -> int:
-    return round(1 / level["delta"])
+    delta: float = level["delta"]
+    return round(1 / delta)
 
 
 def errors_and_orders(result: dict[str, Any]) -> str:

@@ -43,7 +43,8 @@ class Series:
 
     @property
     def dim(self) -> int:
-        return self.samples.shape[1]
+        dim: int = self.samples.shape[1]
+        return dim
 
 
 def quantity(study: Study) -> str:

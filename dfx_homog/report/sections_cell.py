@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def segmentation(study: Study, numbers: Numbered) -> str:
     return section("segmentation", "From grey values to phases", *parts) if parts else ""
 
 
-def _mixture(name: str, panels: dict[str, np.ndarray], numbers: Numbered) -> str:
+def _mixture(name: str, panels: dict[str, Any], numbers: Numbered) -> str:
     columns = ("means", "sigmas", "weights", "misclassified")
     rows: Rows = [
         [

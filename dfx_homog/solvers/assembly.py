@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from petsc4py import PETSc
@@ -76,7 +77,7 @@ class BlockAssembly:
         first, size = self.layout.offset, self.layout.local_size
         return np.unique(numbers[(numbers < first) | (numbers >= first + size)])
 
-    def _local(self, numbers: Ints, ghosts: Ints) -> np.ndarray:
+    def _local(self, numbers: Ints, ghosts: Ints) -> npt.NDArray[np.int32]:
         """Own unknowns from 0 on, then `ghosts`; -1 stays."""
         first, size = self.layout.offset, self.layout.local_size
         own = (numbers >= first) & (numbers < first + size)

@@ -22,6 +22,7 @@ from dfx_homog.models.effective import EffectiveMedium
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.meso import NAMES as MESO_NAMES
 from dfx_homog.models.resolved import ResolvedModel
+from dfx_homog.solvers.layout import Flags, Ints
 from dfx_homog.studies.reference import MesoState
 
 Errors = dict[str, dict[str, float | None]]
@@ -40,7 +41,7 @@ class Comparison:
         self,
         model: ResolvedModel,
         media: tuple[EffectiveMedium, ...],
-        solid_nodes: tuple[np.ndarray, ...],
+        solid_nodes: tuple[Ints, ...],
         dim: int = 1,
     ):
         """media: of the three regions; solid_nodes: unit-cell node -> particle node of each electrode; dim: meso
@@ -89,7 +90,7 @@ class Comparison:
                 out[here] = at_nodes[..., : shape[-1]]
         return out
 
-    def _domain(self, field: str) -> np.ndarray:
+    def _domain(self, field: str) -> Flags:
         if field == "T":
             return np.ones(self._cells, dtype=bool)
         return np.asarray(self.model.forms.part == (SOLID if field.endswith("_s") else ELECTROLYTE))
@@ -97,7 +98,7 @@ class Comparison:
     def _norm(self, form: fem.Form) -> float:
         return float(np.sqrt(max(self.model.sum(fem.assemble_scalar(form)), 0.0)))
 
-    def _set_weight(self, cells: np.ndarray) -> None:
+    def _set_weight(self, cells: Flags) -> None:
         dofs = self._weight.function_space.dofmap.list[: self._cells, 0]
         self._weight.x.array[dofs] = cells
 

@@ -15,7 +15,7 @@ from dfx_homog.errors import SolverFailure
 from dfx_homog.io import kept
 from dfx_homog.io.disk import below, make_folder
 from dfx_homog.io.results import write_arrays, write_result
-from dfx_homog.microstructure.unitcell import UnitCell
+from dfx_homog.microstructure.unitcell import Ints, UnitCell
 from dfx_homog.models import in_units
 from dfx_homog.models.effective import EffectiveMedium
 from dfx_homog.models.excess import StripResistances
@@ -50,7 +50,7 @@ class Reference:
     states: dict[int, MesoState]
     means: Json
     dofs: int
-    solid_nodes: tuple[np.ndarray, np.ndarray]
+    solid_nodes: tuple[Ints, Ints]
 
 
 @dataclass(frozen=True)

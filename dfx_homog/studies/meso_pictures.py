@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from mpi4py import MPI
 
 from dfx_homog.models.homogenised import HomogenisedModel
@@ -64,7 +65,7 @@ def _line(model: HomogenisedModel) -> Arrays:
     return {"meso_y": grid, "meso_values": values, "meso_ends": box.ends}
 
 
-def _drawn(model: HomogenisedModel) -> dict[str, tuple[np.ndarray, tuple[int, int]]]:
+def _drawn(model: HomogenisedModel) -> dict[str, tuple[npt.NDArray[np.int32], tuple[int, int]]]:
     """Name -> (n, 3) nodes of this rank's triangles, numbers of the coordinates that they are drawn in."""
     domain, space = model.domain, model.forms.space
     if domain.dim == 2:
@@ -79,11 +80,11 @@ def _drawn(model: HomogenisedModel) -> dict[str, tuple[np.ndarray, tuple[int, in
     return out
 
 
-def _facets(model: HomogenisedModel, facets: np.ndarray) -> np.ndarray:
+def _facets(model: HomogenisedModel, facets: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     corners = 4 if model.domain.mesh.topology.cell_name() == "hexahedron" else 3
     closure = model.forms.facet_closure()[:, :corners]  # vertices come first
     return _triangles(model.forms.space.dofmap.list[facets[:, :1], closure[facets[:, 1]]])
 
 
-def _triangles(vertices: np.ndarray) -> np.ndarray:
+def _triangles(vertices: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return vertices[:, SPLIT[vertices.shape[1]]].reshape(-1, 3)

@@ -195,7 +195,8 @@ def _cut(trials: list[tuple[float, float]]) -> float:
     if len(trials) > 1:
         before, worse = trials[-2]
         exponent = min(max(math.log(worse / error) / math.log(before / dt), 0.5), 2.0)
-    return max(DEEPEST_CUT, 0.8 * error ** (-1 / exponent))
+    cut: float = 0.8 * error ** (-1 / exponent)
+    return max(DEEPEST_CUT, cut)
 
 
 class SameSteps(Pace):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.unitcell import SOLID, UnitCell
@@ -87,7 +88,7 @@ def in_units(units: Units, arrays: Arrays) -> Arrays:
     return {name: _in_units(units, name, np.asarray(values), arrays) for name, values in arrays.items()}
 
 
-def _in_units(units: Units, name: str, values: np.ndarray, arrays: Arrays) -> np.ndarray:
+def _in_units(units: Units, name: str, values: NDArray[Any], arrays: Arrays) -> NDArray[Any]:
     if name.startswith("meso_map_"):
         return _map_in_units(units, name, values, arrays)
     kind, _, rest = name.partition("_")
@@ -108,7 +109,7 @@ def _in_units(units: Units, name: str, values: np.ndarray, arrays: Arrays) -> np
     )
 
 
-def _map_in_units(units: Units, name: str, values: np.ndarray, arrays: Arrays) -> np.ndarray:
+def _map_in_units(units: Units, name: str, values: NDArray[Any], arrays: Arrays) -> NDArray[Any]:
     """Of the arrays of `meso_pictures`."""
     if name.endswith("_values"):
         negative = arrays[name.removesuffix("_values") + "_negative"]
@@ -172,7 +173,7 @@ def interface(model: ResolvedModel) -> Arrays:
     }
 
 
-def _drawn(model: ResolvedModel) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(model: ResolvedModel) -> tuple[NDArray[np.int32], NDArray[np.integer[Any]]]:
     """Nodes (n, k) of this rank's triangles that are drawn, and the cells (n,) that they belong to."""
     tiled, nodes = model.tiled, model.forms.space.dofmap.list
     if tiled.cells[0].dim == 2:
@@ -195,7 +196,7 @@ def profiles(
     model: ResolvedModel,
     state: MesoState,
     cells: dict[str, UnitCell],
-    solid_nodes: tuple[np.ndarray, np.ndarray],
+    solid_nodes: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> Arrays:
     """Clouds (y1, value) of each field, and c_s in one particle in the middle of each electrode, both models."""
     out: Arrays = {}

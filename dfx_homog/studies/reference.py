@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from mpi4py import MPI
 
 from dfx_homog._compat import FloatArray
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import PHI_S
 from dfx_homog.models.meso_domain import MesoBox
+from dfx_homog.solvers.layout import Ints
 
 ON_VERTEX = 1e-12  # a point as near to a vertex is on it
 
@@ -40,7 +43,7 @@ class MesoState:
         """Meso dimensions."""
         return len(self.grids)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For a file; `from_arrays` takes them."""
         n, p = self.particles
         named = {"values": self.values, "c_n": n, "c_p": p, "ends": self.ends, "order": np.array(self.order)}
@@ -49,7 +52,7 @@ class MesoState:
         )
 
     @classmethod
-    def from_arrays(cls, a: dict[str, np.ndarray]) -> MesoState:
+    def from_arrays(cls, a: dict[str, npt.NDArray[Any]]) -> MesoState:
         """What `to_arrays` gave."""
         n, p = (int(k) for k in a["first"])
         grids = tuple(a[key] for key in ("y1", "y2", "y3") if key in a)
@@ -61,7 +64,9 @@ class MesoState:
         table = self.values.reshape(*shape, -1)
         return self.grids[0], table[tuple(n // 2 for n in shape[:-1])]
 
-    def _element(self, y: FloatArray, region: np.ndarray) -> list[tuple[np.ndarray, FloatArray, FloatArray]]:
+    def _element(
+        self, y: FloatArray, region: npt.NDArray[np.integer[Any]]
+    ) -> list[tuple[Ints, FloatArray, FloatArray]]:
         """For each direction: first node of the element of `region` that contains y (..., d), values and slopes
         (..., order + 1) of the basis functions."""
         found = []
@@ -78,7 +83,9 @@ class MesoState:
             found.append((self.order * element, basis, slope / length[..., None]))
         return found
 
-    def evaluate(self, component: int, y: FloatArray, region: np.ndarray) -> tuple[FloatArray, FloatArray]:
+    def evaluate(
+        self, component: int, y: FloatArray, region: npt.NDArray[np.integer[Any]]
+    ) -> tuple[FloatArray, FloatArray]:
         """Values (...) and gradients (..., d) of a field at points y (..., d) of given regions (slopes jump between
         regions)."""
         parts = self._element(y, region)
@@ -94,7 +101,7 @@ class MesoState:
                 slope[..., j] += np.prod(rest, axis=0) * nodal
         return value, slope
 
-    def concentration(self, electrode: int, y: FloatArray, solid_node: np.ndarray) -> FloatArray:
+    def concentration(self, electrode: int, y: FloatArray, solid_node: Ints) -> FloatArray:
         """Two-scale c_s(y, z) at meso positions y (..., d) and nodes (...) of the particle problem."""
         parts = self._element(y, np.full(y.shape[:-1], 2 * electrode))
         lateral = int(np.prod([len(g) for g in self.grids[1:]]))

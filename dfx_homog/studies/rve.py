@@ -200,7 +200,8 @@ def _surface(grid: VoxelGrid, periodic: bool) -> Json:
         found = {"a_faceted": area.faceted, "a_corrected": area.corrected}
         if part.comm is not grid.comm:
             part.comm.Free()
-    return grid.comm.bcast(found)
+    found = grid.comm.bcast(found)
+    return found
 
 
 def _pictures(comm: MPI.Intracomm, run: Run, samples: list[Sample]) -> tuple[dict[str, Any], Json]:

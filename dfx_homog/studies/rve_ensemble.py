@@ -90,7 +90,8 @@ class Ensemble:
         records: list[Json] = []
         if self.comm.rank == 0:
             records = [entry for s in self.samples for entry in self._read(s) or ()]
-        return self.comm.bcast(records)
+        records = self.comm.bcast(records)
+        return records
 
     def _read(self, sample: Sample) -> list[Json] | None:
         assert self.folder is not None
@@ -146,7 +147,8 @@ class Ensemble:
     def _stopped(self, group: MPI.Intracomm) -> bool:
         if self.folder is None:
             return False
-        return group.bcast((self.folder / STOP).exists() if group.rank == 0 else False)
+        stopped: bool = group.bcast((self.folder / STOP).exists() if group.rank == 0 else False)
+        return stopped
 
     def _progress(self) -> None:
         """A line for each sample that is finished, on rank 0."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -134,12 +135,12 @@ def broadcast(comm: MPI.Comm, cell: UnitCell | None) -> UnitCell:
         assert cell is not None
         return cell
     head = None
-    arrays: list[NDArray] = []
+    arrays: list[NDArray[Any]] = []
     if cell is not None:
         arrays = [cell.points, cell.cells, cell.phase, *cell.periodic]
         head = cell.name, cell.dim, cell.order, [(a.shape, a.dtype) for a in arrays]
     name, dim, order, kinds = comm.bcast(head, root=0)
-    received: list[NDArray] = []
+    received: list[NDArray[Any]] = []
     for i, (shape, dtype) in enumerate(kinds):
         array = np.ascontiguousarray(arrays[i]) if comm.rank == 0 else np.empty(shape, dtype)
         comm.Bcast(array, root=0)

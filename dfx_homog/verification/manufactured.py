@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from ufl import div, dot, exp, grad
 
 from dfx_homog import _compat
+from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.reference_element import FACETS
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.fields import GROUPS
@@ -146,7 +148,7 @@ class Manufactured:
             "ds", self.mesh, subdomain_data=facets, metadata={"quadrature_degree": degrees[1]}
         )
 
-    def _facets_at(self, axis: int, position: float) -> np.ndarray:
+    def _facets_at(self, axis: int, position: float) -> npt.NDArray[np.int64]:
         """(k, 2) facets, from every cell that has them, with all vertices on a line or plane."""
         cells = _compat.geometry_nodes(self.mesh)[: len(self.model.tiled.phase), : self.dim + 1]
         corners = self.mesh.geometry.x[cells, axis]
@@ -236,13 +238,13 @@ class Manufactured:
 
     # solving --------------------------------------------------------------------------------------------------------
 
-    def _residual(self, out: np.ndarray) -> None:
+    def _residual(self, out: FloatArray) -> None:
         _compat.assemble_vector(self.model.forms.residual, out)
         out -= self.load
         if self.model._uneven is not None:
             out += self.model._uneven
 
-    def nodal(self, s: float) -> np.ndarray:
+    def nodal(self, s: float) -> FloatArray:
         """Exact values at the nodes, in the order of a function's array."""
         return (self._base + s * self._growth).ravel()
 

@@ -14,6 +14,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from dfx_homog import _compat
+from dfx_homog._compat import FloatArray
 from dfx_homog.models.homogenised import HomogenisedModel
 from dfx_homog.models.meso import C_E, PHI_E, PHI_S, TEMP
 from dfx_homog.models.meso_domain import MesoBox, MesoLine, Side
@@ -32,10 +33,10 @@ DT = 0.02
 class Loaded(HomogenisedModel):
     """A model with loads for which fields known beforehand solve a step that starts from them."""
 
-    load: np.ndarray | None = None
-    exact: np.ndarray | None = None
+    load: FloatArray | None = None
+    exact: FloatArray | None = None
 
-    def _residual(self, out: np.ndarray) -> None:
+    def _residual(self, out: FloatArray) -> None:
         super()._residual(out)
         if self.load is None:
             return
@@ -57,7 +58,7 @@ def known_fields(x: Any, lib: Any) -> tuple[Any, ...]:
     )
 
 
-def known_load(model: HomogenisedModel, inside: Any) -> np.ndarray:
+def known_load(model: HomogenisedModel, inside: Any) -> FloatArray:
     """MODEL section 5 at the known fields; inside: 1 in the electrodes, 0 in the separator."""
     forms, p, mesh = model.forms, model.physics, model.domain.mesh
     phi_s, c_e, phi_e, T = known_fields(ufl.SpatialCoordinate(mesh), ufl)
@@ -74,7 +75,7 @@ def known_load(model: HomogenisedModel, inside: Any) -> np.ndarray:
     F = -inside * ufl.dot(i_s, ufl.grad(v[PHI_S])) - ufl.dot(N_e, ufl.grad(v[C_E]))
     F += -ufl.dot(i_e, ufl.grad(v[PHI_E])) + ufl.dot(ufl.dot(at["K"], ufl.grad(T)), ufl.grad(v[TEMP]))
     F -= heat * v[TEMP]
-    out = np.zeros_like(forms.u.x.array)
+    out: FloatArray = np.zeros_like(forms.u.x.array)
     _compat.assemble_vector(_compat.compile_form(F / model.domain.area * dx), out)
     return out
 

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
 from dfx_homog import _compat
+from dfx_homog._compat import FloatArray
 from dfx_homog.dimensionless.physics import Electrode, Physics
 from dfx_homog.microstructure import UnitCell
 from dfx_homog.microstructure.tiling import TiledMesh, tile_mesh
@@ -103,7 +105,11 @@ class Problem:
     """
 
     def __init__(
-        self, tiled: TiledMesh, fields: int, cells: np.ndarray | None = None, periodic: tuple[int, ...] = (1,)
+        self,
+        tiled: TiledMesh,
+        fields: int,
+        cells: npt.NDArray[np.int32] | None = None,
+        periodic: tuple[int, ...] = (1,),
     ):
         self.tiled, self.mesh, self.fields = tiled, tiled.mesh, fields
         shape = (fields,) if fields > 1 else ()
@@ -132,7 +138,7 @@ class Problem:
         load = np.zeros_like(self.u.x.array)
         _compat.assemble_vector(_compat.compile_form(source), load)
 
-        def evaluate(out: np.ndarray) -> None:
+        def evaluate(out: FloatArray) -> None:
             _compat.assemble_vector(residual, out)
             out -= load
 
@@ -155,7 +161,7 @@ class Problem:
         """Mean edge length of the cells in use: gmsh makes fewer or more of them than the requested size says."""
         return float(1 / np.sqrt(self.mesh.comm.allreduce(self.used)))
 
-    def set(self, field: int, function: Callable[[np.ndarray], Any]) -> None:
+    def set(self, field: int, function: Callable[[FloatArray], Any]) -> None:
         """Nodal values of a field from a function of points (n, d)."""
         self.u.x.array.reshape(-1, self.fields)[:, field] = function(self.points)
 

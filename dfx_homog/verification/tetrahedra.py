@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
+import numpy.typing as npt
 
 from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
 
@@ -13,7 +14,9 @@ from dfx_homog.microstructure import ELECTROLYTE, SOLID, UnitCell
 EDGES = [(2, 3), (1, 3), (1, 2), (0, 3), (0, 2), (0, 1)]
 
 
-def kuhn(n: int, solid: Callable[[np.ndarray], np.ndarray], order: int = 1) -> UnitCell:
+def kuhn(
+    n: int, solid: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]], order: int = 1
+) -> UnitCell:
     """n^3 cubes; a tetrahedron is solid if solid(centroids) says so."""
     k = n * order
     stride = np.array([(k + 1) ** 2, k + 1, 1])

@@ -10,6 +10,7 @@ import numpy as np
 import ufl
 from mpi4py import MPI
 
+from dfx_homog._compat import FloatArray
 from dfx_homog.microstructure.unitcell import ELECTROLYTE, SOLID
 from dfx_homog.models.fields import quadrature_degrees
 from dfx_homog.models.resolved import ResolvedModel
@@ -119,7 +120,7 @@ def resolved(run: Run, comm: MPI.Intracomm) -> Outcome:
     return orders.outcome(studies, "$dt$", "Errors in $L^2$ at t = 1 against the time step.")
 
 
-def outcome(model: TransientModel, scheme: str, count: int) -> np.ndarray:
+def outcome(model: TransientModel, scheme: str, count: int) -> FloatArray:
     """COLUMNS at t = END under a current that starts smoothly from zero."""
     model.set_initial()  # type: ignore[attr-defined]
     dt = END / count

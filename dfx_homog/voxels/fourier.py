@@ -43,7 +43,8 @@ class SlabFFT:
     @property
     def columns(self) -> tuple[int, int]:
         """Own range of columns k2*(n3//2 + 1) + k3."""
-        return self._columns[self.comm.rank]
+        own: tuple[int, int] = self._columns[self.comm.rank]
+        return own
 
     def frequencies(self) -> tuple[Reals, Reals, Reals]:
         """Frequencies f1 (n1, 1), f2 (columns,), f3 (columns,) of the own spectrum, in cycles a voxel."""

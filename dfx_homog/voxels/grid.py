@@ -96,7 +96,8 @@ class VoxelGrid:
 
     def counts(self) -> NDArray[np.int64]:
         """(codes,) number of voxels of each code in the whole image. Collective."""
-        return self.comm.allreduce(code_counts(self.codes)[: len(self.values)])
+        counts: NDArray[np.int64] = self.comm.allreduce(code_counts(self.codes)[: len(self.values)])
+        return counts
 
     def busy(self) -> VoxelGrid | None:
         """The grid on the ranks that have planes (itself if all have); None on idle ranks. Collective."""

@@ -114,14 +114,11 @@ def _raw(path: Path, shape: Sequence[int] | None, dtype: str | None) -> ImageFil
 
 
 def _npy(path: Path) -> ImageFile:
+    header: Any = np.lib.format  # numpy annotates it from 2.3 on
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
+            version = header.read_magic(file)
+            read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
             shape, fortran, dtype = read(file)
             offset = file.tell()
     except Exception:  # numpy reads the header as Python's tokens, and passes on whatever that raises
@@ -155,7 +152,8 @@ def _decoded(page: Any, path: Path) -> NDArray[Any]:
             f"{memory() / 2**30:.3g})"
         )
     try:
-        return page.asarray()
+        pixels: NDArray[Any] = page.asarray()
+        return pixels
     except Exception as error:  # tifffile and the decoders raise whatever comes
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(f"file: {path}: cannot be decoded ({text})") from None

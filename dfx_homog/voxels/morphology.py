@@ -189,4 +189,5 @@ def _touching(part: NDArray[np.int32], following: NDArray[np.int32], ahead: Mask
         other = after[tuple(slice(o, o + n) for o, n in zip(offset, last.shape, strict=True))]
         both = (last > 0) & (other > 0)
         found.append(np.unique(np.column_stack([last[both], other[both]]), axis=0))
-    return np.concatenate(found).astype(np.int64)
+    pairs: Ints = np.concatenate(found).astype(np.int64)
+    return pairs

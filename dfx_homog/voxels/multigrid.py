@@ -236,7 +236,8 @@ class Coarsest:
     def __call__(self, r: FloatArray) -> FloatArray:
         self._left.array[:] = r
         self.ksp.solve(self._left, self._right)
-        return self._right.array_r
+        solution: FloatArray = self._right.array_r
+        return solution
 
     def destroy(self) -> None:
         for obj in (self.ksp, self.matrix, self._right, self._left):

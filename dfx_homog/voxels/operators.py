@@ -162,7 +162,8 @@ class VoxelOperator:
     def apply(self, u: FloatArray, out: FloatArray) -> float:
         """out = A u; returns u . A u of all ranks. Sets the ghosts of u."""
         self.exchange(u)
-        return self.comm.allreduce(self.native.apply(u, out))
+        energy: float = self.comm.allreduce(self.native.apply(u, out))
+        return energy
 
     def coordinate(self, axis: int, out: FloatArray) -> FloatArray:
         """z along an array axis, ghosts too: beyond a fixed face of `fv` the face's coordinate (h/2 away)."""
@@ -183,11 +184,13 @@ class VoxelOperator:
         self.native.apply(work, out)
         np.negative(out, out=out)
         extent = self.grid.shape[axis] * self.grid.spacing[axis]
-        return 64 * np.finfo(float).eps * extent * sum(self.weights) * float(np.prod(self.grid.shape)) ** 0.5
+        root = float(np.prod(self.grid.shape)) ** 0.5
+        return float(64 * np.finfo(float).eps * extent * sum(self.weights) * root)
 
     def dot(self, u: FloatArray, v: FloatArray) -> float:
         """u . v of all ranks; the ghosts of one of them must be zero."""
-        return self.comm.allreduce(voxel_dot(u, v))
+        product: float = self.comm.allreduce(voxel_dot(u, v))
+        return product
 
     def boundary_load(self, axis: int, out: FloatArray) -> None:
         """out = oint n_axis phi_i: right-hand side of the flux e_axis . n through the boundary."""
@@ -214,13 +217,15 @@ class VoxelOperator:
             own = np.moveaxis(self.exact[1:-1, 1:-1, 1:-1], axis, 0)
             for end in self._ends(axis):
                 total += float((1.0 / own[end].astype(float)).sum()) * h[0] * h[1] * h[2] / (2 * self.scale)
-        return self.comm.allreduce(total)
+        resistance: float = self.comm.allreduce(total)
+        return resistance
 
     def energy(self, u: FloatArray, v: FloatArray) -> float:
         """int k grad u . grad v over the whole image; ghosts of u and v set."""
         low = [0 if b == PERIODIC else -1 for b in self.boundary]
         low[0] = low[0] if self.first else 0
-        return self.comm.allreduce(self.native.energy(u, v, low)) * self.scale
+        energy: float = self.comm.allreduce(self.native.energy(u, v, low))
+        return energy * self.scale
 
     def mean_flux(self, u: FloatArray) -> FloatArray:
         """(3,) int (k grad u)_a over the image, not divided by |Omega|; only without fixed faces. Ghosts of u set."""

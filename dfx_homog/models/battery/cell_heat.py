@@ -10,7 +10,7 @@ from dfx_homog.models.homogenised import HomogenisedModel
 
 def region_heat(model: HomogenisedModel) -> FloatArray:
     """(3,) heat that each region makes in the new state, per area of the collector. Collective."""
-    local = model.joule_heat().sum(axis=0)
+    local: FloatArray = model.joule_heat().sum(axis=0)
     for region, points in zip((0, 2), model.points, strict=True):
         assert points.response is not None
         local[region] += points.weights @ points.response.q
@@ -20,7 +20,7 @@ def region_heat(model: HomogenisedModel) -> FloatArray:
 
 def heat_load(model: HomogenisedModel) -> FloatArray:
     """(nodes,) int Q v_i of the new state, per area of the collector: this rank's part."""
-    load = model.forms.joule_load()
+    load: FloatArray = model.forms.joule_load()
     for points in model.points:
         assert points.response is not None
         load[points.nodes] += points.weights * points.response.q

@@ -165,7 +165,8 @@ class BatteryHeat:
         dofs = self._flat.dofmap
         out = np.zeros(3 * (dofs.index_map.size_local + dofs.index_map.num_ghosts))
         _compat.assemble_vector(form, out)
-        return out.reshape(-1, 3)[dofs.list[: len(self.domain.group), 0]]
+        by_cell: FloatArray = out.reshape(-1, 3)[dofs.list[: len(self.domain.group), 0]]
+        return by_cell
 
     def _by_group(self, values: FloatArray) -> FloatArray:
         """(groups,) sums over the cells of all ranks."""

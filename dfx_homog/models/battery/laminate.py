@@ -40,12 +40,14 @@ def lamination(shares: FloatArray, tensors: FloatArray) -> FloatArray:
     slope = shares @ ratio
     out = np.einsum("n,nij->ij", shares, tensors - normal[:, None, None] * ratio[:, :, None] * ratio[:, None])
     out += np.outer(slope, slope) / resistance
-    return 0.5 * (out + out.T)
+    symmetric: FloatArray = 0.5 * (out + out.T)
+    return symmetric
 
 
 def corrector_slopes(tensors: FloatArray, effective: FloatArray) -> FloatArray:
     """(n, 3) slope d W_j/d y_1 of the correctors in each layer: continuous normal flux for the mean gradient e_j."""
-    return (effective[0] - tensors[:, 0, :]) / tensors[:, 0, :1]
+    slopes: FloatArray = (effective[0] - tensors[:, 0, :]) / tensors[:, 0, :1]
+    return slopes
 
 
 @dataclass(frozen=True)

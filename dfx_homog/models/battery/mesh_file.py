@@ -82,7 +82,8 @@ def _bins(points: FloatArray, cells: Ints, groups: tuple[int, int, int], cylindr
     share = (middle - low) / np.where(high > low, high - low, 1.0)
     bins = np.minimum((share * groups).astype(np.int64), np.array(groups) - 1)
     _, found = np.unique(np.ravel_multi_index(list(bins.T), groups), return_inverse=True)
-    return found.ravel().astype(np.int64)
+    group: Ints = found.ravel().astype(np.int64)
+    return group
 
 
 def _faces(path: Path, cells: Ints, triangles: dict[str, Ints]) -> dict[str, Ints]:

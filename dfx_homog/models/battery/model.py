@@ -28,6 +28,7 @@ from dfx_homog.models.state import State, Table
 from dfx_homog.models.transient import LEAST_TEMPERATURE
 from dfx_homog.solvers.control import Control
 from dfx_homog.solvers.guard import Places
+from dfx_homog.solvers.layout import Flags
 from dfx_homog.solvers.newton import SolveInfo
 from dfx_homog.solvers.timestepping import TimeStep
 
@@ -251,12 +252,12 @@ class BatteryModel:
         }
 
     @property
-    def visible(self) -> np.ndarray:
+    def visible(self) -> Flags:
         """(nodes, fields) where each field lives: everywhere."""
         return np.ones((len(self.forms.u.x.array), len(self.fields)), dtype=bool)
 
     @property
-    def negative(self) -> np.ndarray:
+    def negative(self) -> Flags:
         """(nodes,) no node is on the negative side of anything."""
         return np.zeros(len(self.forms.u.x.array), dtype=bool)
 

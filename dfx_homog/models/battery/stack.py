@@ -11,6 +11,7 @@ heat equation lives on the meso nodes, quadratic elements; it is small, and solv
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 import scipy.sparse.linalg
 from mpi4py import MPI
@@ -153,7 +154,7 @@ class ResolvedStack:
         self.cells.model.destroy()
 
 
-def _grid(meso: FloatArray, unit: Stack) -> tuple[FloatArray, np.ndarray]:
+def _grid(meso: FloatArray, unit: Stack) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Nodes of one repeating unit, and the layer of each of its quadratic elements."""
     ends = np.cumsum([0.0, *(layer.thickness for layer in unit.layers)])
     parts = [meso]
