@@ -72,7 +72,7 @@ def launch(
     time_limit  seconds after which it is ended, as by a batch system: SIGUSR1 or SIGTERM first, then SIGKILL
 
     SIGTERM, SIGUSR1 and SIGINT are passed on (the first SIGTERM as SIGUSR1, on which the ranks write a checkpoint);
-    once the child has ended, StoppedEarly is raised, or KeyboardInterrupt. Raises BadInput for a launcher that
+    once the child has ended, StoppedEarly is raised. Raises BadInput for a launcher that
     cannot be used.
     """
     command = (*starter(ranks, launcher), sys.executable, "-P", "-m", "dfx_homog.cli", *words)
@@ -96,8 +96,6 @@ def launch(
         size = sink.seek(0, os.SEEK_END)
         sink.seek(max(0, size - LAST_WORDS))
         output = sink.read().decode(errors="replace").strip()
-    if signal.SIGINT in received:
-        raise KeyboardInterrupt
     if received:
         raise StoppedEarly(f"stopped by {received[0].name}, and with it {shlex.join(words)}")
     return Finished(command, child.returncode, seconds, output, timed_out)

@@ -115,12 +115,12 @@ def test_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raise AssertionError("what the child has started outlives it")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_signals_are_passed_on(number: signal.Signals, tmp_path: Path) -> None:
     """The child writes its checkpoint; then the parent ends as one that was stopped."""
     written, ready = tmp_path / "checkpoint", tmp_path / "ready"
     saves = script(
-        tmp_path, f"trap 'touch {written}; exit 75' USR1\ntouch {ready}\nwhile :; do sleep 0.05; done\n"
+        tmp_path, f"trap 'touch {written}; exit 75' USR1 INT\ntouch {ready}\nwhile :; do sleep 0.05; done\n"
     )
     handler = signal.getsignal(number)
 
