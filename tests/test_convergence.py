@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ import dfx_homog.report
 from dfx_homog.models.fields import C_E, C_S, PHI_E, PHI_S, TEMP
 from dfx_homog.runfile import REGIONS, Run
 from dfx_homog.runoptions import RunOptions
-from dfx_homog.studies import convergence
 from dfx_homog.studies.comparison import FIELDS, Comparison
 from dfx_homog.studies.convergence import extrapolate, order, orders, richardson, run_convergence
 from dfx_homog.studies.reference import MesoState, take_state
@@ -45,10 +43,8 @@ def study(
     out = Path(comm.bcast(mkdtemp(prefix="study-") if comm.rank == 0 else None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dfx_homog.report, "write_report", lambda _out: None)
-        patch.setattr(convergence, "MPI", SimpleNamespace(COMM_WORLD=comm))
-        run_convergence(
-            wavy_run(levels, *more, order=order, h=h, steps=steps), out, RunOptions(out, quiet=True)
-        )
+        run = wavy_run(levels, *more, order=order, h=h, steps=steps)
+        run_convergence(run, out, RunOptions(out, quiet=True), comm)
     result = json.loads((out / "result.json").read_text())
     result["files"] = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     result["history"] = (out / "resolved-5" / "history.csv").read_text().splitlines()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,9 +99,8 @@ def run_study(
             np.save(folder / "image.npy", image)
     comm.barrier()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rve, "MPI", SimpleNamespace(COMM_WORLD=comm, Intracomm=MPI.Intracomm))
         patch.setattr(rve, "finish", lambda *_: None)  # the report has its own tests
-        rve.run_rve(load(folder / "run.toml.in"), folder, RunOptions(folder, quiet=True))
+        rve.run_rve(load(folder / "run.toml.in"), folder, RunOptions(folder, quiet=True), comm)
     return json.loads((folder / "result.json").read_text())
 
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from mpi4py import MPI
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import load
 from dfx_homog.runoptions import RunOptions
-from dfx_homog.studies import cell, setup
+from dfx_homog.studies import setup
 from dfx_homog.studies.cell import run_cell
 
 pytestmark = [pytest.mark.mpi, pytest.mark.mpi3]
@@ -114,9 +113,7 @@ def run_study(comm: MPI.Comm, *overrides: str) -> dict[str, Any]:
         (out / "run.toml").write_text(RUN)
         np.save(out / "image.npy", IMAGE)
     comm.barrier()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell, "MPI", SimpleNamespace(COMM_WORLD=comm))
-        run_cell(load(out / "run.toml", overrides), out, RunOptions(out, quiet=True))
+    run_cell(load(out / "run.toml", overrides), out, RunOptions(out, quiet=True), comm)
     result = json.loads((out / "result.json").read_text())
     comm.barrier()
     if comm.rank == 0:
