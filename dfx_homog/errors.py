@@ -13,6 +13,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def unreadable(error: Exception) -> str:
+    """Why a parser did not take a text."""
+    return "nested too deeply" if isinstance(error, RecursionError) else one_line(str(error))
+
+
 class BadInput(Exception):
     """The input cannot be run: exit status 2.
 

@@ -12,7 +12,8 @@ import pytest
 from dfx_homog import cli
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import load
-from dfx_homog.verification import NotHere, command, drawing, quantities, running, store, verdict
+from dfx_homog.runfile.identity import file_digest
+from dfx_homog.verification import NotHere, command, quantities, running, store, verdict
 
 TOP = Path(__file__).resolve().parents[1]
 BOOK = TOP / command.BOOK
@@ -71,7 +72,7 @@ def pictures_of_results() -> dict[str, str]:
 
 def test_pictures_are_those_of_the_results() -> None:
     for name, checksum in pictures_of_results().items():
-        assert drawing.checksum(BOOK / "pictures" / name) == checksum, name
+        assert file_digest(BOOK / "pictures" / name) == checksum, name
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in CASES])

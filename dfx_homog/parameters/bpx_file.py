@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dfx_homog.errors import BadInput
+from dfx_homog.errors import BadInput, unreadable
 from dfx_homog.parameters.expression import Expression, variable
 from dfx_homog.parameters.sets.base import ParameterSet
 from dfx_homog.parameters.sets.electrolyte import Electrolyte
@@ -49,8 +49,7 @@ def load_json(path: Path) -> Json:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise BadInput(f"{path}: not JSON: {reason} (allowed: a BPX file)") from None
+        raise BadInput(f"{path}: not JSON: {unreadable(error)} (allowed: a BPX file)") from None
     if not isinstance(data, dict):
         raise BadInput(f"{path}: not a table (allowed: a BPX file)")
     return data

@@ -18,7 +18,7 @@ VERSION = 3  # of what checkpoints and kept files hold; others are not gone on f
 def digest(run: Run) -> str:
     """Checksum of all keys but those of FREE, and of the contents of the files that the run names. Raises OSError."""
     keys = {name: value for name, value in _keys(run) if not _names_file(name)}
-    files = {name: _content(Path(value)) for name, value in _keys(run) if _names_file(name)}
+    files = {name: file_digest(Path(value)) for name, value in _keys(run) if _names_file(name)}
     text = json.dumps([VERSION, keys, files], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -65,6 +65,7 @@ def _names_file(name: str) -> bool:
     return name.rpartition(".")[2] in ("file", "current_file", "mesh")
 
 
-def _content(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

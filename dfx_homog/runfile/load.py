@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dfx_homog.errors import BadInput
+from dfx_homog.errors import BadInput, unreadable
 from dfx_homog.runfile.messages import describe
 from dfx_homog.runfile.models import Run
 from dfx_homog.runfile.source import complete
@@ -110,11 +110,7 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise BadInput(f"{path}: not a text file in UTF-8 (allowed: a run file in TOML)") from None
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not TOML: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise BadInput(f"{path}: not TOML: {unreadable(error)}") from None
 
 
 def _too_deep(data: dict[str, Any]) -> str:

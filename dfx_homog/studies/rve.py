@@ -39,13 +39,14 @@ from dfx_homog.io.disk import below, make_folder
 from dfx_homog.io.results import write_arrays, write_result
 from dfx_homog.models.medium import check_coefficients
 from dfx_homog.runfile import Run
+from dfx_homog.runfile.identity import file_digest
 from dfx_homog.runoptions import RunOptions
 from dfx_homog.studies import pictures
 from dfx_homog.studies.interrupt import Interrupt
 from dfx_homog.studies.progress import Log, begin, finish
 from dfx_homog.studies.results import RveResult
 from dfx_homog.studies.rve_ensemble import Ensemble
-from dfx_homog.studies.rve_samples import Sample, deal, digest, file_digest, plan
+from dfx_homog.studies.rve_samples import Sample, deal, digest, plan
 from dfx_homog.studies.rve_solve import SampleSolver, sample_grid
 from dfx_homog.studies.rve_statistics import check_order, estimate, summary
 from dfx_homog.studies.setup import Problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,6 @@ def draw(case: Case, result: Mapping[str, Any], out: Path, path: Path) -> Path:
     from dfx_homog.report.figure import write_figure
 
     return write_figure(out, path.with_suffix(".png"), case.picture or "")
-
-
-def checksum(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _levels(case: Case, result: Mapping[str, Any]) -> Any:

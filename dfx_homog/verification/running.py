@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dfx_homog.errors import BadInput
 from dfx_homog.launch import Finished, launch
+from dfx_homog.runfile.identity import file_digest
 from dfx_homog.verification import drawing
 from dfx_homog.verification.outcome import PICTURE
 from dfx_homog.verification.quantities import Missing, read
@@ -164,7 +165,7 @@ def _picture(case: BookCase, result: Json, out: Path, book: Path) -> Json | None
         except BadInput as error:
             result["notes"] = [str(error)]
             return None
-    return {"file": path.name, "sha256": drawing.checksum(path)}
+    return {"file": path.name, "sha256": file_digest(path)}
 
 
 def _last_line(finished: Finished) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from dfx_homog.errors import BadInput
 from dfx_homog.runfile import Run, load
 from dfx_homog.runfile.case import Case
-from dfx_homog.runfile.identity import given_keys, named_files
+from dfx_homog.runfile.identity import file_digest, given_keys, named_files
 
 Json = dict[str, Any]
 #: Lanes of the book's tables: the versions of DOLFINx that the tests run with.
@@ -57,11 +57,7 @@ class BookCase:
     def identity(self) -> str:
         """Checksum of what makes the numbers: what is run, and the contents of the files that the run file names and
         that are here."""
-        files = [
-            hashlib.file_digest(path.open("rb"), "sha256").hexdigest()
-            for path in named_files(self.run)
-            if path.is_file()
-        ]
+        files = [file_digest(path) for path in named_files(self.run) if path.is_file()]
         return _digest([*self._words, files])
 
     @cached_property
